@@ -1,0 +1,177 @@
+"""Every error this application raises on purpose.
+
+ManagerError
+├── SettingsError            a setting is unknown or has a value that is not allowed; refuses to start
+├── Refused                  the person who asked may read why
+│   ├── BadInput             the request cannot be understood
+│   ├── NotAuthenticated     nobody is logged in, or name and password do not match
+│   ├── PasswordChangeRequired
+│   ├── NotPermitted
+│   ├── NotFound
+│   ├── Conflict             the name is taken, the last admin would go, ...
+│   ├── NoFreeCard           every port the user may use is held
+│   ├── AlreadyRunning       the user holds an instance already
+│   ├── NotRunning           there is nothing to stop
+│   └── TooManyAttempts      throttled; ``retry_after`` seconds to wait
+└── Fault                    the operator's business; the person gets a general text and an id
+    ├── StoreFailed          SQLite refused: disk full, file not writable, newer schema
+    ├── LostRace             a row was not in the state the caller had read
+    ├── IllegalTransition    a state and an event that the table does not know
+    ├── LaunchFailed         a process could not be started
+    ├── WorkspaceFailed      a user's directory cannot be made or written
+    ├── GateFailed           Caddy refused a configuration or does not run
+    └── AlreadyServing       another manager holds this data directory
+
+Each class has a stable ``code`` that pages, scripts and translations key on; ``params`` fill the
+translated sentence. Which HTTP number belongs to which class is known to ``web/errors.py`` only.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ManagerError(Exception):
+    """The root. ``code`` names the kind, ``params`` the details, ``str()`` says it in English."""
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str, *, reason: str | None = None, **params: object) -> None:
+        """Keep the English sentence, an optional finer ``reason`` and the details.
+
+        ``reason`` selects a more exact translation than ``code`` alone (``conflict.username_taken``).
+        """
+        super().__init__(message)
+        self.message = message
+        self.reason = reason
+        self.params = params
+
+    @property
+    def key(self) -> str:
+        """The translation key: ``code`` or ``code.reason``."""
+        return f"{self.code}.{self.reason}" if self.reason else self.code
+
+
+class SettingsError(ManagerError):
+    """A setting is unknown, or its value is not allowed."""
+
+    code = "bad_setting"
+
+
+class Refused(ManagerError):
+    """The request is refused for a reason its sender may read."""
+
+    code = "refused"
+
+
+class BadInput(Refused):
+    """The request cannot be understood."""
+
+    code = "bad_input"
+
+
+class NotAuthenticated(Refused):
+    """Nobody is logged in, or name and password do not match."""
+
+    code = "not_authenticated"
+
+
+class PasswordChangeRequired(Refused):
+    """The account must set its own password before anything else."""
+
+    code = "password_change_required"
+
+
+class NotPermitted(Refused):
+    """The account has no right to this."""
+
+    code = "not_permitted"
+
+
+class NotFound(Refused):
+    """There is no such thing, or it is not the caller's."""
+
+    code = "not_found"
+
+
+class Conflict(Refused):
+    """The change contradicts what is there."""
+
+    code = "conflict"
+
+
+class NoFreeCard(Refused):
+    """Every port the user may use is held."""
+
+    code = "no_free_card"
+
+
+class AlreadyRunning(Refused):
+    """The user holds an instance already."""
+
+    code = "already_running"
+
+
+class NotRunning(Refused):
+    """There is nothing to stop."""
+
+    code = "not_running"
+
+
+class TooManyAttempts(Refused):
+    """Throttled. ``retry_after`` is the honest waiting time in whole seconds."""
+
+    code = "too_many_attempts"
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        """Keep the waiting time both as an attribute and for the translated sentence."""
+        super().__init__(message, retry_after=retry_after)
+        self.retry_after = retry_after
+
+
+class Fault(ManagerError):
+    """Something the operator has to look at."""
+
+    code = "fault"
+
+
+class StoreFailed(Fault):
+    """SQLite refused."""
+
+    code = "store_failed"
+
+
+class LostRace(Fault):
+    """A row was not in the state the caller had read; read again."""
+
+    code = "lost_race"
+
+
+class IllegalTransition(Fault):
+    """The state table does not know this pair of state and event."""
+
+    code = "illegal_transition"
+
+
+class LaunchFailed(Fault):
+    """A process could not be started."""
+
+    code = "launch_failed"
+
+
+class WorkspaceFailed(Fault):
+    """A user's directory cannot be made or written."""
+
+    code = "workspace_failed"
+
+
+class GateFailed(Fault):
+    """Caddy refused a configuration or does not run."""
+
+    code = "gate_failed"
+
+
+class AlreadyServing(Fault):
+    """Another manager holds this data directory."""
+
+    code = "already_serving"

@@ -1,0 +1,1 @@
+"""The gate: Caddy, its file and its tokens."""

@@ -1,0 +1,1 @@
+"""Process trees: begin, look, end."""

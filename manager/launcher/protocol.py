@@ -1,0 +1,71 @@
+"""What a launcher offers to ``lifecycle``: one process tree for one launch id.
+
+The local launcher is the first; an engine on other machines can stand beside it. Nothing here
+blocks: ``start`` and ``stop`` begin something, ``poll`` alone says how far it got.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Protocol
+
+
+class Liveness(Enum):
+    """What is known of a launch. UNKNOWN is neither alive nor gone and frees nothing."""
+
+    ALIVE = "alive"
+    GONE = "gone"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class LaunchSpec:
+    """Everything needed to start one ComfyUI.
+
+    ``env`` is the whole environment of the child, not an addition; it never holds a secret.
+    """
+
+    launch_id: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: Path
+    log_max_bytes: int
+
+
+@dataclass(frozen=True)
+class ProcessReport:
+    """How a launch is.
+
+    ``pid`` is the ComfyUI process itself. ``exit_code`` is negative for a signal, as in
+    ``subprocess``; None while it lives or when nobody saw the end.
+    """
+
+    liveness: Liveness
+    pid: int | None = None
+    exit_code: int | None = None
+
+
+class Launcher(Protocol):
+    """The contract; see the module's docstring."""
+
+    def start(self, spec: LaunchSpec) -> None:
+        """Begin a launch; the same id a second time starts nothing.
+
+        Raises:
+            LaunchFailed: the process could not be started; the message says why.
+        """
+
+    def poll(self, launch_id: str) -> ProcessReport:
+        """Say how a launch is. Cheap (well under a millisecond), called every second."""
+
+    def stop(self, launch_id: str, *, force: bool) -> None:
+        """Ask the tree to end (``force`` false) or kill all of it; returns at once."""
+
+    def logs(self, launch_id: str, max_bytes: int) -> str:
+        """Give the end of what the instance printed; empty when there is nothing."""
+
+    def list(self) -> list[str]:
+        """List launch ids whose tree is not known to be gone."""

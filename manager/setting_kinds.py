@@ -1,0 +1,152 @@
+"""How one setting's value is read and what it may be. Pure; used by ``settings`` alone.
+
+``read`` takes what TOML or the environment holds and raises ``ValueError`` when it is not
+allowed; ``allowed`` says in words what is.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import shlex
+from pathlib import Path
+from typing import Protocol
+
+_HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\Z")
+
+
+class Kind(Protocol):
+    """What every kind of setting offers."""
+
+    @property
+    def allowed(self) -> str:
+        """Say in words what is allowed."""
+
+    def read(self, raw: object) -> object:
+        """Turn the written value into the used one, or raise ValueError."""
+
+
+class Count:
+    """A whole number between two limits."""
+
+    def __init__(self, low: int, high: int) -> None:
+        """Keep the limits, both allowed."""
+        self.low, self.high = low, high
+        self.allowed = f"a whole number from {low} to {high}"
+
+    def read(self, raw: object) -> int:
+        """Read a whole number; TOML's true is not 1."""
+        if isinstance(raw, bool) or not isinstance(raw, int | str):
+            raise ValueError
+        value = int(raw)
+        if not self.low <= value <= self.high:
+            raise ValueError
+        return value
+
+
+class Seconds:
+    """A number of seconds between two limits, fractions allowed."""
+
+    def __init__(self, low: float, high: float) -> None:
+        """Keep the limits, both allowed."""
+        self.low, self.high = low, high
+        self.allowed = f"a number from {low} to {high}"
+
+    def read(self, raw: object) -> float:
+        """Read a number; ``nan`` compares false with both limits and so is refused."""
+        if isinstance(raw, bool) or not isinstance(raw, int | float | str):
+            raise ValueError
+        value = float(raw)
+        if not self.low <= value <= self.high:
+            raise ValueError
+        return value
+
+
+class Choice:
+    """One of a few words."""
+
+    def __init__(self, *words: str) -> None:
+        """Keep the words."""
+        self.words = words
+        self.allowed = " | ".join(words)
+
+    def read(self, raw: object) -> str:
+        """Read a word, exactly as listed."""
+        if not isinstance(raw, str) or raw not in self.words:
+            raise ValueError
+        return raw
+
+
+class Switch:
+    """On or off."""
+
+    allowed = "true | false"
+
+    def read(self, raw: object) -> bool:
+        """Read a boolean, or the words ``true`` and ``false``."""
+        if isinstance(raw, bool):
+            return raw
+        if isinstance(raw, str) and raw.lower() in {"true", "false"}:
+            return raw.lower() == "true"
+        raise ValueError
+
+
+class Text:
+    """Any single line."""
+
+    allowed = "one line of text"
+
+    def read(self, raw: object) -> str:
+        """Read a line without control characters."""
+        if not isinstance(raw, str) or not (raw.isprintable() or not raw):
+            raise ValueError
+        return raw.strip()
+
+
+class Host:
+    """An IP address or a host name, which is written into links and the Caddyfile."""
+
+    def __init__(self, *, empty: bool = False) -> None:
+        """Say whether empty is allowed too."""
+        self.empty = empty
+        self.allowed = "an IP address or host name" + (", or empty" if empty else "")
+
+    def read(self, raw: object) -> str:
+        """Read an address or a name; brackets around IPv6 are taken off."""
+        if not isinstance(raw, str):
+            raise ValueError
+        text = raw.strip()
+        if not text and self.empty:
+            return ""
+        try:
+            return str(ipaddress.ip_address(text.strip("[]")))
+        except ValueError:
+            if not _HOST_NAME.match(text):
+                raise
+            return text
+
+
+class PathIn:
+    """A file or folder; need not exist."""
+
+    allowed = "a path, absolute or from the project's folder"
+
+    def read(self, raw: object) -> Path:
+        """Read a path, ``~`` allowed."""
+        if not isinstance(raw, str) or not raw.strip() or not raw.isprintable():
+            raise ValueError
+        return Path(raw.strip()).expanduser()
+
+
+class Flags:
+    """Command-line flags: a list of words in TOML, a shell-quoted line in the environment."""
+
+    allowed = "a list of words, or one line quoted as in a shell"
+
+    def read(self, raw: object) -> tuple[str, ...]:
+        """Read the words in order."""
+        if isinstance(raw, str):
+            return tuple(shlex.split(raw))
+        if isinstance(raw, list) and all(isinstance(word, str) for word in raw):
+            return tuple(raw)
+        raise ValueError

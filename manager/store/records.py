@@ -1,0 +1,89 @@
+"""The records that leave the store. No row, cursor or connection goes further than ``store/``.
+
+``*_at`` are UTC epoch seconds; formatting is the page's business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from manager.states import State
+
+
+@dataclass(frozen=True)
+class User:
+    """An account. ``assigned_port`` None means any free card."""
+
+    id: int
+    username: str
+    is_admin: bool
+    assigned_port: int | None
+    is_active: bool
+    must_change_password: bool
+    created_at: float
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A port's row of ``port_status``: who holds it, in which state, and what the gate needs.
+
+    ``user_id``, ``username`` and ``launch_id`` are None unless the state holds the port, except
+    that a failed row keeps ``launch_id`` and ``fault`` for the admin. ``token`` is secret: it goes
+    to the owner's page and the Caddyfile, never to a log or another user.
+    """
+
+    port: int
+    state: State
+    user_id: int | None
+    username: str | None
+    process_id: int | None
+    launch_id: str | None
+    token: str | None
+    started_at: float | None
+    ready_at: float | None
+    deadline_at: float | None
+    stop_reason: str | None
+    fault: str | None
+    idle_count: int
+    """Seconds without work, as last written; the watch knows the exact number."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """One session of use: who had which port and card, from when to when, and why it ended.
+
+    ``end_reason`` is one of ``user``, ``admin``, ``idle``, ``overdue``, ``died``, ``launch_failed``,
+    ``shutdown``; None while it lasts. ``fault`` holds what an unhappy end printed.
+    """
+
+    launch_id: str
+    user_id: int
+    username: str
+    port: int
+    card: int
+    started_at: float
+    ready_at: float | None
+    ended_at: float | None
+    end_reason: str | None
+    fault: str | None
+
+
+@dataclass(frozen=True)
+class AuditEntry:
+    """One line of the audit: who did what to whom or what. Never holds a secret."""
+
+    at: float
+    actor: str
+    action: str
+    subject: str
+    detail: str
+    address: str
+
+
+@dataclass(frozen=True)
+class Session:
+    """A login. The browser's cookie carries the id; the table only its SHA-256."""
+
+    user: User
+    created_at: float
+    expires_at: float

@@ -1,0 +1,1 @@
+"""Flask and Socket.IO: the only room that knows HTTP."""
