@@ -1,0 +1,84 @@
+"""Which process is meant: a pid alone is not enough, because the kernel gives it away again.
+
+Owns the triple of pid, start time and boot, how it is stored, and the one way to signal it without
+hitting a stranger. Starts nothing and decides nothing; read by ``launcher`` and ``gate``.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+_DEAD = frozenset("ZX")
+"""Letters of ``/proc/<pid>/stat`` for a process that has ended: zombie, dead."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """One process for good. ``start_ticks`` is field 22 of ``/proc/<pid>/stat`` (proc(5))."""
+
+    pid: int
+    start_ticks: int
+    boot_id: str
+
+    def to_dict(self) -> dict[str, object]:
+        """Give what is written into a record, as JSON can hold it."""
+        return asdict(self)
+
+
+def from_dict(record: Mapping[str, object]) -> Identity | None:
+    """Read an identity back from a record; None when it is not one."""
+    pid, ticks, boot = (record.get(name) for name in ("pid", "start_ticks", "boot_id"))
+    if not (type(pid) is int and type(ticks) is int and isinstance(boot, str)):
+        return None
+    return Identity(pid, ticks, boot) if pid > 0 else None
+
+
+def boot_id() -> str:
+    """Name this boot of the machine; a record of another one describes nothing that lives."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def read(pid: int) -> Identity | None:
+    """Identify a living process; None when there is none or it only waits to be reaped."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The program's name stands in brackets and may itself hold brackets and spaces.
+    fields = stat.rpartition(")")[2].split()
+    if fields[0] in _DEAD:
+        return None
+    return Identity(pid, int(fields[19]), boot_id())
+
+
+def alive(identity: Identity) -> bool:
+    """Tell whether exactly this process still runs."""
+    return read(identity.pid) == identity
+
+
+def send(identity: Identity, number: signal.Signals) -> bool:
+    """Signal exactly this process; False when it has ended.
+
+    The descriptor pins the process first, then it is identified: between the check and the signal
+    the pid cannot come to mean another one.
+
+    Raises:
+        PermissionError: the process belongs to another user.
+    """
+    try:
+        descriptor = os.pidfd_open(identity.pid)
+    except ProcessLookupError:
+        return False
+    try:
+        if not alive(identity):
+            return False
+        signal.pidfd_send_signal(descriptor, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
