@@ -1,7 +1,7 @@
 """Every error this application raises on purpose.
 
 ManagerError
-├── SettingsError            a setting is unknown or has a value that is not allowed; refuses to start
+├── SettingsError            a setting is unknown or its value is not allowed; no start
 ├── Refused                  the person who asked may read why
 │   ├── BadInput             the request cannot be understood
 │   ├── NotAuthenticated     nobody is logged in, or name and password do not match
@@ -22,8 +22,8 @@ ManagerError
     ├── GateFailed           Caddy refused a configuration or does not run
     └── AlreadyServing       another manager holds this data directory
 
-Each class has a stable ``code`` that pages, scripts and translations key on; ``params`` fill the
-translated sentence. Which HTTP number belongs to which class is known to ``web/errors.py`` only.
+Each class has a stable ``code`` that pages, scripts and translations key on; ``params`` fill
+the translated sentence. Only ``web/errors.py`` knows which HTTP number belongs to which class.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class ManagerError(Exception):
     def __init__(self, message: str, *, reason: str | None = None, **params: object) -> None:
         """Keep the English sentence, an optional finer ``reason`` and the details.
 
-        ``reason`` selects a more exact translation than ``code`` alone (``conflict.username_taken``).
+        ``reason`` selects a more exact translation than ``code`` alone, such as
+        ``conflict.username_taken``.
         """
         super().__init__(message)
         self.message = message

@@ -71,7 +71,7 @@ def read_ports(raw: object) -> tuple[PortRow, ...]:
 
 def _read_row(raw: object) -> PortRow:
     if not isinstance(raw, Mapping):
-        raise ValueError(f"{raw!r} is not a row of {ALLOWED}")  # noqa: TRY004 - one kind of error
+        raise ValueError(f"{raw!r} is not a row of {ALLOWED}")
     unknown = [name for name in raw if name not in _NAMES]
     missing = [name for name in _REQUIRED if name not in raw]
     if unknown or missing:

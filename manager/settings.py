@@ -28,11 +28,13 @@ else:  # pragma: no cover - Python 3.10 only
 ROOT = Path(__file__).resolve().parent.parent
 """The folder the project was cloned into; relative paths in settings count from here."""
 
+ALL_ADDRESSES = "0.0.0.0"  # noqa: S104 - a server's pages are for other machines
+
 CONFIG_VARIABLE = "MANAGER_CONFIG"
 """Environment variable that names another file than ``manager.toml``."""
 
 
-def _setting(kind: Kind, default: object, help_text: str, unit: str = "") -> Any:
+def _setting(kind: Kind, default: object, help_text: str, unit: str = "") -> Any:  # noqa: ANN401 - a field
     return field(default=default, metadata={"kind": kind, "help": help_text, "unit": unit})
 
 
@@ -60,13 +62,13 @@ class Settings:
     )
     manager_host: str = _setting(
         Host(),
-        "0.0.0.0",
+        ALL_ADDRESSES,
         "Address the manager's own page listens on.",
     )
     manager_port: int = _setting(Count(1, 65535), 8880, "Port of the manager's own page.")
     gate_host: str = _setting(
         Host(),
-        "0.0.0.0",
+        ALL_ADDRESSES,
         "Address the workspace and external ports listen on.",
     )
     idle_timeout: int = _setting(

@@ -1,1 +1,43 @@
-"""What accelerators this machine has."""
+"""What accelerators this machine has: the cards of the port table and their kind.
+
+Readings of memory, use and temperature are not taken yet; a card is known by its row.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+
+from manager.settings import Settings
+
+TOOLS = {"ascend": "npu-smi", "cuda": "nvidia-smi", "rocm": "rocm-smi"}
+"""The driver's tool that tells a kind, in the order in which they are looked for."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """One accelerator: the number people say, its kind, and the driver's id for it."""
+
+    card: int
+    kind: str
+    device: int
+    port: int
+
+
+def kind_in_force(settings: Settings) -> str:
+    """Say what the cards are: as set, or by the first driver tool on PATH, else ``cpu``."""
+    if settings.card_kind != "auto":
+        return settings.card_kind
+    return next((kind for kind, tool in TOOLS.items() if shutil.which(tool)), "cpu")
+
+
+def cards(settings: Settings) -> list[Card]:
+    """List the cards of the port table."""
+    kind = kind_in_force(settings)
+    return [Card(row.card, kind, row.device, row.port) for row in settings.ports]
+
+
+def missing_tool(settings: Settings) -> str | None:
+    """Name the driver's tool of the kind in force when it is not on PATH, for a warning."""
+    tool = TOOLS.get(kind_in_force(settings))
+    return tool if tool and not shutil.which(tool) else None

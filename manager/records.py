@@ -21,6 +21,8 @@ class User:
     is_active: bool
     must_change_password: bool
     created_at: float
+    workspace: str | None
+    """Name of the user's folder below ``workspaces/``; None until the first start."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,9 @@ class Instance:
 class Usage:
     """One session of use: who had which port and card, from when to when, and why it ended.
 
-    ``end_reason`` is one of ``user``, ``admin``, ``idle``, ``overdue``, ``died``, ``launch_failed``,
-    ``shutdown``; None while it lasts. ``fault`` holds what an unhappy end printed.
+    ``end_reason`` is one of ``user``, ``admin``, ``idle``, ``overdue``, ``died``,
+    ``launch_failed``, ``shutdown``; None while it lasts. ``fault`` holds what an unhappy end
+    printed.
     """
 
     launch_id: str

@@ -1,0 +1,206 @@
+"""Builds a manager out of its rooms: the only place that knows every one of them.
+
+``build`` opens files and takes the lock on the data directory but starts nothing; ``Manager.run``
+starts Caddy, the watch and the sampler; ``Manager.close`` ends the manager's own threads and
+leaves Caddy and the instances as they are, so that the next manager finds them at work.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import secrets
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from manager import cards, identity
+from manager.accounts import Accounts
+from manager.cards import Card
+from manager.comfyui import ComfyUI
+from manager.errors import AlreadyServing, GateFailed, SettingsError
+from manager.gate import Gate
+from manager.launcher.local import LocalLauncher
+from manager.lifecycle import Lifecycle
+from manager.lifecycle.moves import Moves, Publish
+from manager.lifecycle.steps import Steps
+from manager.load import Load
+from manager.settings import Settings
+from manager.store import Store
+from manager.watch import Watch
+
+logger = logging.getLogger(__name__)
+
+JOIN_S = 10.0
+SECRET_BYTES = 32
+
+
+@dataclass
+class Manager:
+    """The rooms of one manager, wired together."""
+
+    settings: Settings
+    store: Store
+    accounts: Accounts
+    lifecycle: Lifecycle
+    watch: Watch
+    gate: Gate
+    load: Load
+    cards: list[Card]
+    secret_key: bytes
+    changes: Changes
+    _lock_file: IO[str]
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _threads: list[threading.Thread] = field(default_factory=list)
+
+    def on_change(self, callback: Publish) -> None:
+        """Have ``callback`` called with the ports and users concerned by each change."""
+        self.changes.callbacks.append(callback)
+
+    def run(self) -> None:
+        """Start Caddy, the watch and the sampler.
+
+        A gate that does not start is logged and tried again by the watch: pages and running
+        instances must not wait for it.
+        """
+        try:
+            self.gate.start(self.lifecycle.tokens())
+        except GateFailed as error:
+            logger.error("the gate does not start: %s", error)  # noqa: TRY400 - says it all
+        for name, loop in (("watch", self.watch.run), ("load", self.load.run)):
+            thread = threading.Thread(target=loop, args=(self._stop,), name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def close(self) -> None:
+        """End the manager's own threads and files; Caddy and the instances stay."""
+        self._stop.set()
+        self.lifecycle.wake()
+        for thread in self._threads:
+            thread.join(JOIN_S)
+        self.store.close()
+        self._lock_file.close()
+
+
+class Changes:
+    """Hands changes on to whoever wants them."""
+
+    def __init__(self) -> None:
+        """Begin with nobody listening."""
+        self.callbacks: list[Publish] = []
+
+    def __call__(self, ports: frozenset[int], users: frozenset[int]) -> None:
+        """Tell everybody."""
+        for callback in self.callbacks:
+            callback(ports, users)
+
+
+def build(settings: Settings) -> Manager:
+    """Wire a manager together.
+
+    Raises:
+        SettingsError: the data directory cannot be used, or the port table lacks a held port.
+        AlreadyServing: another manager holds the data directory.
+        StoreFailed: the database cannot be used.
+    """
+    make_data_dir(settings.data_dir)
+    lock_file = take_lock(settings.data_dir)
+    store = Store(settings.database_path, settings.database_pool_size)
+    accounts = Accounts(settings, store)
+    accounts.ensure_admin()
+    changes = Changes()
+    gate = Gate(settings)
+    launcher = LocalLauncher(settings.data_dir / "runs")
+    comfyui = ComfyUI(len(settings.ports))
+    moves = Moves(settings, store, changes)
+    steps = Steps(settings, store, moves, launcher, gate, comfyui)
+    lifecycle = Lifecycle(settings, store, moves, steps, launcher, gate)
+    for row in lifecycle.recover():
+        logger.info("端口 %d: found %s's instance, %s", row.port, row.username, row.state)
+    return Manager(
+        settings=settings,
+        store=store,
+        accounts=accounts,
+        lifecycle=lifecycle,
+        watch=Watch(settings, lifecycle, comfyui, gate, changes),
+        gate=gate,
+        load=Load(settings.data_dir),
+        cards=cards.cards(settings),
+        secret_key=secret_key(settings.data_dir / "secret_key"),
+        changes=changes,
+        _lock_file=lock_file,
+    )
+
+
+def make_data_dir(path: Path) -> None:
+    """Make the data directory, for this account alone.
+
+    Raises:
+        SettingsError: it cannot be made or written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        path.chmod(0o700)
+        probe = path / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise SettingsError(
+            f"DATA_DIR = {path} cannot be used: {error.strerror}; "
+            "allowed: a folder that this account may write"
+        ) from error
+
+
+def take_lock(data_dir: Path) -> IO[str]:
+    """Take the data directory for this process; the lock falls with the process.
+
+    Raises:
+        AlreadyServing: another manager has it.
+    """
+    lock_file = (data_dir / "manager.lock").open("a+", encoding="ascii")
+    try:
+        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock_file.close()
+        raise AlreadyServing(
+            f"another manager is using {data_dir}; see ./start_manager.sh status"
+        ) from None
+    return lock_file
+
+
+def secret_key(path: Path) -> bytes:
+    """Give the key that signs cookies; made once, readable for this account alone."""
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as new:
+            new.write(secrets.token_bytes(SECRET_BYTES))
+    except FileExistsError:
+        path.chmod(0o600)
+    key = path.read_bytes()
+    if len(key) < SECRET_BYTES:
+        raise SettingsError(f"{path} is damaged; remove it, and everybody logs in once more")
+    return key
+
+
+def write_record(data_dir: Path, address: str) -> None:
+    """Say who serves and where, for the operator's commands."""
+    me = identity.read(os.getpid())
+    record = {**(me.to_dict() if me else {}), "address": address}
+    path = data_dir / "manager.json"
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps(record), encoding="utf-8")
+    fresh.replace(path)
+
+
+def read_record(data_dir: Path) -> tuple[identity.Identity | None, str]:
+    """Give the living manager of a data directory, if any, and its address."""
+    try:
+        record = json.loads((data_dir / "manager.json").read_text(encoding="utf-8"))
+        found = identity.from_dict(record)
+    except (OSError, ValueError, AttributeError):
+        return None, ""
+    if found is None or not identity.alive(found):
+        return None, ""
+    return found, str(record.get("address", ""))

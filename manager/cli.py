@@ -1,0 +1,180 @@
+"""The operator's commands: serve, stop, status, check.
+
+Exit codes: 0 done or running, 1 failed, 2 a setting is wrong, 3 not running.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import logging.handlers
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from manager import identity, runtime
+from manager.bootstrap import build, read_record, write_record
+from manager.errors import ManagerError, SettingsError
+from manager.settings import Settings, names
+from manager.status import report, report_lines
+from manager.web.serve import serve
+
+logger = logging.getLogger(__name__)
+
+EXIT_FAILED, EXIT_SETTINGS, EXIT_NOT_RUNNING = 1, 2, 3
+MANAGER_END_S = 20.0
+"""Time a manager has to end after SIGTERM before it is killed; it ends nobody's work either way."""
+
+INSTANCES_END_S = 60.0
+LOG_BYTES, LOG_FILES = 10 << 20, 5
+STEP_S = 0.1
+
+
+def main(settings: Settings, arguments: Sequence[str]) -> int:
+    """Run one command and give its exit code."""
+    parser = argparse.ArgumentParser(prog="comfyui_manager.py", description=__doc__)
+    commands = parser.add_subparsers(dest="command")
+    commands.add_parser("serve", help="serve in the foreground (the default)")
+    stop = commands.add_parser("stop", help="end the manager, all instances and Caddy")
+    stop.add_argument(
+        "--keep-instances", action="store_true", help="leave instances and Caddy running"
+    )
+    status = commands.add_parser("status", help="say what runs")
+    status.add_argument("--json", action="store_true", help="for programs")
+    commands.add_parser("check", help="print the settings in force")
+    given = parser.parse_args(arguments)
+    os.umask(0o077)
+    try:
+        if given.command == "stop":
+            return stop_all(settings, keep_instances=given.keep_instances)
+        if given.command == "status":
+            return show_status(settings, as_json=given.json)
+        if given.command == "check":
+            return show_settings(settings)
+        return serve_until_told(settings)
+    except SettingsError as error:
+        print(f"comfyui-manager: {error}", file=sys.stderr)
+        return EXIT_SETTINGS
+    except ManagerError as error:
+        print(f"comfyui-manager: {error}", file=sys.stderr)
+        return EXIT_FAILED
+
+
+def serve_until_told(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; instances and Caddy stay when it ends."""
+    told = runtime.StopSignal()
+    configure_logging(settings)
+    manager = build(settings)
+    try:
+        server = serve(manager)
+        try:
+            manager.run()
+            write_record(settings.data_dir, server.url)
+            logger.info("serving on %s, %s", server.url, "demo" if settings.demo else "ComfyUI")
+            print(f"ComfyUI Multi-User Manager: {server.url}", flush=True)
+            number = told.wait()
+            logger.info("%s: ending; instances and their links stay", number.name)
+        finally:
+            server.stop()
+    finally:
+        manager.close()
+    runtime.flush_standard_streams()
+    return 0
+
+
+def configure_logging(settings: Settings) -> None:
+    """Write to the log file, one line an event, rotated, for this account alone.
+
+    Raises:
+        SettingsError: the file cannot be written.
+    """
+    try:
+        settings.log_path.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.handlers.RotatingFileHandler(
+            settings.log_path, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8"
+        )
+        settings.log_path.chmod(0o600)
+    except OSError as error:
+        raise SettingsError(
+            f"LOG_PATH = {settings.log_path} cannot be written: {error.strerror}"
+        ) from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger("manager").setLevel(logging.INFO)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+
+
+def stop_all(settings: Settings, *, keep_instances: bool) -> int:
+    """End a running manager; then, unless kept, every instance and Caddy."""
+    found, _address = read_record(settings.data_dir)
+    if found and not _end_manager(found):
+        print("the manager does not end; see manager.log", file=sys.stderr)
+        return EXIT_FAILED
+    print("manager: stopped" if found else "manager: was not running")
+    if keep_instances:
+        print("instances and Caddy: left running; the next start finds them again")
+        return 0
+    if not settings.database_path.exists():
+        return 0
+    return 0 if _end_instances(settings) else EXIT_FAILED
+
+
+def _end_manager(found: identity.Identity) -> bool:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        identity.send(found, number)
+        if _within(MANAGER_END_S, lambda: not identity.alive(found)):
+            return True
+    return False
+
+
+def _end_instances(settings: Settings) -> bool:
+    manager = build(settings)
+    enough = threading.Event()
+    watching = threading.Thread(target=manager.watch.run, args=(enough,), daemon=True)
+    try:
+        for row in manager.lifecycle.holding():
+            print(f"port {row.port}: ending {row.username}'s ComfyUI")
+        manager.gate.start(manager.lifecycle.tokens())
+        manager.lifecycle.stop_all()
+        watching.start()
+        ended = _within(INSTANCES_END_S, lambda: not manager.lifecycle.holding())
+        left = manager.lifecycle.holding()
+        enough.set()
+        manager.lifecycle.wake()
+        watching.join()
+        manager.gate.stop()
+    finally:
+        manager.close()
+    for row in left:
+        print(f"port {row.port}: {row.username}'s ComfyUI does not end", file=sys.stderr)
+    print("instances and Caddy: stopped" if ended else "Caddy: stopped")
+    return ended
+
+
+def _within(seconds: float, condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(STEP_S)
+    return True
+
+
+def show_status(settings: Settings, *, as_json: bool) -> int:
+    """Print what runs."""
+    found = report(settings)
+    if as_json:
+        print(json.dumps(found))
+    else:
+        print("\n".join(report_lines(found)))
+    return 0 if found["manager"]["running"] else EXIT_NOT_RUNNING
+
+
+def show_settings(settings: Settings) -> int:
+    """Print the settings in force, one a line."""
+    for name in names():
+        print(f"{name} = {getattr(settings, name.lower())}")
+    return 0

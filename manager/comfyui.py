@@ -1,0 +1,137 @@
+"""Questions to one ComfyUI over loopback HTTP: what is in its queue, is it the one we started.
+
+An answer that is late, broken or not what ComfyUI would say is «unknown»: never idle, never dead.
+Routes as ComfyUI serves them: ``GET /queue`` gives ``queue_running`` and ``queue_pending``, lists
+of whole graphs; ``GET /system_stats`` gives ``system.argv``.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from dataclasses import dataclass
+from enum import Enum
+
+import requests
+from requests.adapters import HTTPAdapter
+
+TIMEOUT_S = 0.5
+"""For connecting and for each wait for bytes: well below the time between two checks."""
+
+TOTAL_S = 2.0
+"""For a whole answer, against one that drips."""
+
+BODY_LIMIT = 64 << 20
+"""Bytes of an answer that are read at most; a graph of hundreds of nodes has some 0.2 MB."""
+
+CACHE_S = 0.5
+"""Age up to which an answer serves again."""
+
+_CHUNK = 1 << 16
+
+
+class Work(Enum):
+    """What an answer says."""
+
+    IDLE = "idle"
+    BUSY = "busy"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class QueueAnswer:
+    """One answer to ``GET /queue``. Counts are None when unknown; ``problem`` says why."""
+
+    work: Work
+    running: int | None = None
+    pending: int | None = None
+    problem: str | None = None
+
+
+@dataclass
+class _Last:
+    at: float
+    body: bytes
+    answer: QueueAnswer
+
+
+class ComfyUI:
+    """The client for every port of this machine."""
+
+    def __init__(self, ports: int, host: str = "127.0.0.1") -> None:
+        """Prepare connections for ``ports`` different ports, kept open between checks."""
+        self._host = host
+        self._session = requests.Session()
+        # Else a proxy from the environment would catch the checks, and each reads netrc.
+        self._session.trust_env = False
+        # The default keeps connections to 10 ports; from the 11th on every check would connect.
+        self._session.mount("http://", HTTPAdapter(pool_connections=ports + 8, pool_maxsize=4))
+        self._last: dict[int, _Last] = {}
+        self._lock = threading.Lock()
+
+    def queue(self, port: int, *, fresh: bool = False) -> QueueAnswer:
+        """Ask what runs and waits; an answer younger than ``CACHE_S`` serves unless ``fresh``."""
+        now = time.monotonic()
+        with self._lock:
+            last = self._last.get(port)
+        if last and not fresh and now - last.at < CACHE_S:
+            return last.answer
+        try:
+            body = self._get(port, "/queue")
+        except (requests.RequestException, ValueError) as error:
+            return QueueAnswer(Work.UNKNOWN, problem=type(error).__name__)
+        # ComfyUI prints the same queue as the same bytes, and comparing 0.2 MB costs a hundredth
+        # of parsing it.
+        answer = last.answer if last and last.body == body else _parse_queue(body)
+        with self._lock:
+            self._last[port] = _Last(time.monotonic(), body, answer)
+        return answer
+
+    def forget(self, port: int) -> None:
+        """Drop what was kept of a port whose instance has ended."""
+        with self._lock:
+            self._last.pop(port, None)
+
+    def last_work_at(self, port: int) -> float | None:
+        """Tell when the newest job in the history ended or began, in UTC epoch seconds.
+
+        ``GET /history?max_items=1`` gives the newest entry; its messages carry milliseconds. Jobs
+        shorter than the time between two checks are seen here only. None: no job, or unknown.
+        """
+        try:
+            history = json.loads(self._get(port, "/history?max_items=1"))
+            entries = [entry["status"]["messages"] for entry in history.values()]
+            stamps = [m[1]["timestamp"] for messages in entries for m in messages]
+            return max(float(stamp) for stamp in stamps) / 1000 if stamps else None
+        except (requests.RequestException, ValueError, LookupError, TypeError, AttributeError):
+            return None
+
+    def _url(self, port: int, path: str) -> str:
+        return f"http://{self._host}:{port}{path}"
+
+    def _get(self, port: int, path: str) -> bytes:
+        deadline = time.monotonic() + TOTAL_S
+        with self._session.get(
+            self._url(port, path), timeout=TIMEOUT_S, stream=True, allow_redirects=False
+        ) as response:
+            if response.status_code != requests.codes.ok:
+                raise ValueError(response.status_code)
+            body = bytearray()
+            for chunk in response.iter_content(_CHUNK):
+                body += chunk
+                if len(body) > BODY_LIMIT or time.monotonic() > deadline:
+                    raise ValueError("too much or too slow")
+        return bytes(body)
+
+
+def _parse_queue(body: bytes) -> QueueAnswer:
+    try:
+        content = json.loads(body)
+        running, pending = content["queue_running"], content["queue_pending"]
+    except (ValueError, KeyError, TypeError):
+        return QueueAnswer(Work.UNKNOWN, problem="not a queue")
+    if not isinstance(running, list) or not isinstance(pending, list):
+        return QueueAnswer(Work.UNKNOWN, problem="not a queue")
+    work = Work.BUSY if running or pending else Work.IDLE
+    return QueueAnswer(work, len(running), len(pending))

@@ -1,0 +1,202 @@
+"""The only room that moves an instance between states: start, stop, step, recover.
+
+Requests write an intent and return; the watch calls ``step`` for everything that takes time.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+from manager import scheduler, workspace
+from manager.errors import AlreadyRunning, NotFound, NotPermitted, NotRunning, SettingsError
+from manager.gate import Gate
+from manager.launcher.local import LocalLauncher
+from manager.lifecycle.doors import wanted_tokens
+from manager.lifecycle.moves import Moves
+from manager.lifecycle.steps import Steps
+from manager.records import Instance, Usage, User
+from manager.settings import Settings
+from manager.states import HOLDS_PORT, STOPPABLE, Event
+from manager.store import Store, Tables
+
+KEPT_RUNS = 40
+"""Directories of ended launches that stay on disk, with their logs."""
+
+
+class Lifecycle:
+    """Starts, stops and looks after the instances of one manager."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        moves: Moves,
+        steps: Steps,
+        launcher: LocalLauncher,
+        gate: Gate,
+    ) -> None:
+        """Bind; ``wake`` is replaced by the watch, to be told of new work at once."""
+        self._settings = settings
+        self._store = store
+        self._moves = moves
+        self._steps = steps
+        self._launcher = launcher
+        self._gate = gate
+        self.wake: Callable[[], None] = lambda: None
+        self.step = steps.step
+        self.stop_if_idle = steps.stop_if_idle
+        self.keep_doors = steps.doors.reconcile
+
+    def recover(self) -> list[Instance]:
+        """Make the rows fit the port table and give those that are held from before.
+
+        Raises:
+            SettingsError: the table lacks a port that somebody's instance holds.
+        """
+        ports = [row.port for row in self._settings.ports]
+
+        def work(t: Tables) -> list[Instance]:
+            t.ports.ensure(ports)
+            return t.ports.holding()
+
+        held = self._store.write(work)
+        for row in held:
+            if row.port not in ports:
+                raise SettingsError(
+                    f"PORTS lacks {row.port}, which {row.username}'s ComfyUI holds; put the row "
+                    "back, or end the instance with ./start_manager.sh stop before removing it"
+                )
+        self._launcher.prune(keep=KEPT_RUNS)
+        return held
+
+    def tokens(self) -> dict[int, str]:
+        """Give the tokens of the gates that are to be open."""
+        return wanted_tokens(self._store.read(lambda t: t.ports.holding()))
+
+    def start(self, user: User) -> Instance:
+        """Reserve a port for a user's new instance; the watch starts it.
+
+        Raises:
+            NoFreeCard: none that the user may use is free.
+            AlreadyRunning: the user holds one.
+            NotPermitted: the account was disabled or deleted.
+        """
+        launch_id = secrets.token_hex(8)
+        before: list[Instance] = []
+
+        def work(t: Tables) -> Instance:
+            fresh = t.users.get(user.id)
+            if fresh is None or not fresh.is_active:
+                raise NotPermitted("the account is disabled", reason="disabled")
+            if t.ports.of_user(user.id):
+                raise AlreadyRunning("your ComfyUI is running already")
+            row = scheduler.choose(
+                self._rows_of_table(t), fresh.assigned_port, self._gate.unavailable()
+            )
+            before.append(row)
+            if fresh.workspace is None:
+                name = workspace.folder_name(fresh.id, fresh.username)
+                t.users.set_workspace(fresh.id, name)
+            now = self._moves.clock()
+            card = self._settings.row(row.port).card
+            t.usage.begin(launch_id, fresh.id, fresh.username, row.port, card, now)
+            reserved = {
+                "current_user_id": fresh.id,
+                "current_username": fresh.username,
+                "launch_id": launch_id,
+                "started_at": now,
+                "ready_at": None,
+                "deadline_at": now + self._settings.start_timeout,
+                "stop_reason": None,
+                "fault": None,
+                "token": None,
+            }
+            return self._moves.apply(t, row, Event.START, reserved, actor=fresh.username)
+
+        after = self._store.write(work)
+        self._moves.announce(before[0], after)
+        self.wake()
+        return after
+
+    def stop(self, port: int, *, by: User, reason: str) -> Instance:
+        """Begin to end the instance on a port; the watch does the rest.
+
+        Args:
+            port: the ComfyUI port.
+            by: who asks; with reason ``user`` it must be the instance's own user.
+            reason: ``user`` or ``admin``.
+
+        Raises:
+            NotRunning: nothing runs there, or it is being stopped already, or (reason ``user``)
+                it is somebody else's.
+        """
+
+        def work(t: Tables) -> tuple[Instance, Instance]:
+            row = t.ports.get(port)
+            if row is None or row.state not in STOPPABLE:
+                raise NotRunning("there is nothing to stop")
+            if reason == "user" and row.user_id != by.id:
+                raise NotRunning("your ComfyUI is not running here")
+            values = self._steps.stopping(reason)
+            return row, self._moves.apply(t, row, Event.STOP, values, actor=by.username)
+
+        before, after = self._store.write(work)
+        self._moves.announce(before, after)
+        self.wake()
+        return after
+
+    def stop_all(self) -> list[Instance]:
+        """Begin to end every instance, because the operator shuts the whole thing down."""
+        return [
+            self._moves.move(row, Event.STOP, self._steps.stopping("shutdown"), actor="operator")
+            for row in self.holding()
+            if row.state in STOPPABLE
+        ]
+
+    def holding(self) -> list[Instance]:
+        """List the rows that somebody holds."""
+        return self._store.read(lambda t: t.ports.holding())
+
+    def instances(self) -> list[Instance]:
+        """List every row of the port table, in its order."""
+        return self._store.read(self._rows_of_table)
+
+    def instance(self, port: int) -> Instance:
+        """Give a port's row.
+
+        Raises:
+            NotFound: the table has no such port.
+        """
+        found = next((row for row in self.instances() if row.port == port), None)
+        if found is None:
+            raise NotFound(f"there is no port {port}", reason="port")
+        return found
+
+    def of_user(self, user_id: int) -> Instance | None:
+        """Give the row a user holds, if any."""
+        return self._store.read(lambda t: t.ports.of_user(user_id))
+
+    def last_usage(self, user_id: int) -> Usage | None:
+        """Give a user's newest session of use."""
+        return self._store.read(lambda t: t.usage.last_of(user_id))
+
+    def log_tail(self, launch_id: str, max_bytes: int) -> str:
+        """Give the end of what an instance printed."""
+        return self._launcher.logs(launch_id, max_bytes)
+
+    def note_checks(self, idle_counts: dict[str, int]) -> None:
+        """Write the idle seconds of each launch, for people and for the next start."""
+        if idle_counts:
+            self._store.write(lambda t: t.ports.note_checks(idle_counts))
+
+    def note_activity(self, launch_id: str) -> None:
+        """Write that a launch has just been seen at work."""
+        self._store.write(lambda t: t.ports.note_activity(launch_id))
+
+    def _rows_of_table(self, t: Tables) -> list[Instance]:
+        rows = {row.port: row for row in t.ports.all()}
+        return [rows[row.port] for row in self._settings.ports if row.port in rows]
+
+
+__all__ = ["HOLDS_PORT", "Lifecycle"]

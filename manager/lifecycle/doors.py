@@ -1,0 +1,60 @@
+"""Which gates are to be open, read from the store as a whole and handed to Caddy as a whole.
+
+A gate is open for a running instance and for one that has just answered; never for one that is
+stopping. So a crash at any point heals with the next reconciliation.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from manager.gate import Gate
+from manager.records import Instance
+from manager.states import State
+from manager.store import Store
+
+OPEN_STATES = frozenset({State.STARTING, State.RUNNING})
+
+
+def wanted_tokens(rows: list[Instance]) -> dict[int, str]:
+    """Give the token of each port whose gate is to be open."""
+    return {row.port: row.token for row in rows if row.state in OPEN_STATES and row.token}
+
+
+class Doors:
+    """Keeps the gates as the store wants them."""
+
+    def __init__(self, store: Store, gate: Gate) -> None:
+        """Bind."""
+        self._store = store
+        self._gate = gate
+        self._lock = threading.Lock()
+        self._withheld: set[int] = set()
+
+    def reconcile(self, without: int | None = None) -> None:
+        """Make the gates as the store wants them, and ``without`` closed in any case.
+
+        Raises:
+            GateFailed: Caddy refused or does not run; what was live stays.
+        """
+        with self._lock:
+            tokens = wanted_tokens(self._store.read(lambda t: t.ports.holding()))
+            for port in self._withheld | ({without} if without is not None else set()):
+                tokens.pop(port, None)
+            self._gate.apply(tokens)
+
+    @contextmanager
+    def withheld(self, port: int) -> Iterator[None]:
+        """Close a port's gate for the length of the block, whatever the store says.
+
+        Raises:
+            GateFailed: it could not be closed.
+        """
+        self._withheld.add(port)
+        try:
+            self.reconcile()
+            yield
+        finally:
+            self._withheld.discard(port)

@@ -1,0 +1,245 @@
+"""What the watch does with an instance at each look, by its state.
+
+Every step looks at what is (process, port, gate), does at most one thing about it, and returns the
+stage for people to see. It never waits: what is not done yet is looked at again a moment later.
+Intent is in the store before any effect, so a manager that dies anywhere in here goes on at its
+next start where this one stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+
+from manager import cards, runtime, workspace
+from manager.comfyui import ComfyUI, Work
+from manager.errors import GateFailed, LaunchFailed, WorkspaceFailed
+from manager.gate import Gate
+from manager.launcher.command import build_command
+from manager.launcher.local import LocalLauncher
+from manager.launcher.protocol import LaunchSpec, Liveness, ProcessReport
+from manager.lifecycle.doors import Doors
+from manager.lifecycle.moves import Moves
+from manager.records import Instance
+from manager.settings import Settings
+from manager.states import Event, State
+from manager.store import Store
+
+logger = logging.getLogger(__name__)
+
+FAULT_LOG_BYTES = 4096
+"""Of the instance's last output kept with a fault."""
+
+GATE_RETRY_S = 1.0
+FORCE_AGAIN_S = 1.0
+
+
+class Steps:
+    """The steps of every instance of this manager."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        moves: Moves,
+        launcher: LocalLauncher,
+        gate: Gate,
+        comfyui: ComfyUI,
+    ) -> None:
+        """Bind the rooms below."""
+        self._settings = settings
+        self._store = store
+        self._moves = moves
+        self._launcher = launcher
+        self._gate = gate
+        self._comfyui = comfyui
+        self.doors = Doors(store, gate)
+        self._launched: set[str] = set()
+        self._stop_asked_at: dict[str, float] = {}
+        self._gate_retry_at: dict[str, float] = {}
+
+    def step(self, row: Instance) -> str:
+        """Do the next thing for a row that somebody holds and name the stage it is in.
+
+        Raises:
+            LostRace: the row moved meanwhile; the next look sees it as it is.
+        """
+        if row.state is State.STARTING:
+            return self._starting(row)
+        if row.state is State.RUNNING:
+            return self._running(row)
+        return self._stopping(row)
+
+    def stop_if_idle(self, row: Instance) -> bool:
+        """End a running instance for idleness, unless it has work after all.
+
+        The gate is closed first, so that no work can slip in between the last question and the
+        stop; if the answer is anything but «idle», the gate opens again with the same token.
+
+        Raises:
+            GateFailed: the gate could not be closed; nothing has changed.
+            LostRace: somebody else stopped it meanwhile.
+        """
+        with self.doors.withheld(row.port):
+            answer = self._comfyui.queue(row.port, fresh=True)
+            if answer.work is Work.IDLE:
+                self._moves.move(row, Event.STOP, self.stopping("idle"))
+                return True
+        self.doors.reconcile()
+        return False
+
+    def stopping(self, reason: str, fault: str | None = None) -> dict[str, object]:
+        """Give the columns of a row that begins to stop."""
+        deadline = self._moves.clock() + self._settings.stop_timeout
+        return {"deadline_at": deadline, "stop_reason": reason, "fault": fault}
+
+    def _starting(self, row: Instance) -> str:
+        launch_id = row.launch_id or ""
+        if launch_id not in self._launched:
+            try:
+                self._launch(row, launch_id)
+            except (LaunchFailed, WorkspaceFailed) as error:
+                logger.warning("端口 %d: %s", row.port, error)
+                return self._release_failed(row, "launch_failed", str(error))
+            self._launched.add(launch_id)
+            return "launched"
+        report = self._launcher.poll(launch_id)
+        if report.liveness is Liveness.GONE:
+            return self._release_failed(row, "died", self._died_text(row, report))
+        if self._moves.clock() > (row.deadline_at or 0):
+            text = f"no answer within {self._settings.start_timeout} s\n{self._last_output(row)}"
+            self._moves.move(row, Event.OVERDUE, self.stopping("overdue", text))
+            return "ending"
+        if report.pid is not None and report.pid != row.process_id:
+            self._note(row, {"process_id": report.pid})
+        if not self._answers(row, launch_id):
+            return "loading"
+        return self._open(row)
+
+    def _launch(self, row: Instance, launch_id: str) -> None:
+        alive = self._launcher.poll(launch_id).liveness is Liveness.ALIVE
+        if not alive and self._launcher.port_taken(row.port):
+            raise LaunchFailed(
+                f"port {row.port} is taken by another program; end that program or change PORTS"
+            )
+        user = self._store.read(lambda t: t.users.get(row.user_id or 0))
+        if user is None or user.workspace is None:
+            raise LaunchFailed("the account is gone")
+        folder = runtime.offload(workspace.prepare, self._settings, user.workspace)
+        command = build_command(
+            self._settings,
+            self._settings.row(row.port),
+            cards.kind_in_force(self._settings),
+            folder,
+            launch_id,
+        )
+        self._launcher.start(
+            LaunchSpec(
+                launch_id,
+                command.argv,
+                command.env,
+                command.cwd,
+                self._settings.instance_log_max_bytes,
+            )
+        )
+
+    def _answers(self, row: Instance, launch_id: str) -> bool:
+        if self._comfyui.queue(row.port, fresh=True).work is Work.UNKNOWN:
+            return False
+        # A stranger on the port answers too: only the holder of the listening socket counts.
+        return self._launcher.owns_port(launch_id, row.port) is True
+
+    def _open(self, row: Instance) -> str:
+        launch_id = row.launch_id or ""
+        if time.monotonic() < self._gate_retry_at.get(launch_id, 0):
+            return "opening"
+        if row.token is None:
+            self._note(row, {"token": self._gate.new_token()})
+        try:
+            self.doors.reconcile()
+        except GateFailed as error:
+            self._gate_retry_at[launch_id] = time.monotonic() + GATE_RETRY_S
+            logger.warning("端口 %d: the gate does not open: %s", row.port, error)
+            return "opening"
+        fresh = {"ready_at": self._moves.clock(), "deadline_at": None, "idle_count": 0}
+        self._moves.move(row, Event.ANSWERED, fresh)
+        return "ready"
+
+    def _running(self, row: Instance) -> str:
+        report = self._launcher.poll(row.launch_id or "")
+        if report.liveness is Liveness.GONE:
+            return self._release_failed(row, "died", self._died_text(row, report))
+        return "ready"
+
+    def _stopping(self, row: Instance) -> str:
+        launch_id = row.launch_id or ""
+        closed = self._close(row)
+        report = self._launcher.poll(launch_id)
+        if report.liveness is not Liveness.GONE:
+            self._end(row, launch_id)
+            return "ending"
+        if self._launcher.owns_port(launch_id, row.port):
+            return "ending"
+        if not closed:
+            return "closing"
+        self._comfyui.forget(row.port)
+        self._moves.move(row, Event.GONE_FAULTY if row.fault else Event.GONE, {})
+        self._forget(launch_id)
+        return "gone"
+
+    def _end(self, row: Instance, launch_id: str) -> None:
+        now = time.monotonic()
+        asked_at = self._stop_asked_at.get(launch_id)
+        overdue = self._moves.clock() > (row.deadline_at or 0)
+        if asked_at is None or (overdue and now - asked_at >= FORCE_AGAIN_S):
+            self._stop_asked_at[launch_id] = now
+            self._launcher.stop(launch_id, force=overdue)
+
+    def _release_failed(self, row: Instance, reason: str, fault: str) -> str:
+        if not self._close(row):
+            return "closing"
+        self._comfyui.forget(row.port)
+        self._moves.move(row, Event.DIED, {"stop_reason": reason, "fault": fault})
+        self._forget(row.launch_id or "")
+        return "gone"
+
+    def _close(self, row: Instance) -> bool:
+        try:
+            self.doors.reconcile(without=row.port)
+        except GateFailed as error:
+            launch_id = row.launch_id or ""
+            if time.monotonic() >= self._gate_retry_at.get(launch_id, 0):
+                self._gate_retry_at[launch_id] = time.monotonic() + GATE_RETRY_S
+                logger.warning("端口 %d: the gate does not close: %s", row.port, error)
+            return False
+        return True
+
+    def _note(self, row: Instance, values: dict[str, object]) -> None:
+        launch_id = row.launch_id or ""
+        self._store.write(lambda t: t.ports.note(row.port, launch_id, row.state, values))
+
+    def _forget(self, launch_id: str) -> None:
+        self._launched.discard(launch_id)
+        self._stop_asked_at.pop(launch_id, None)
+        self._gate_retry_at.pop(launch_id, None)
+
+    def _died_text(self, row: Instance, report: ProcessReport) -> str:
+        return f"{exit_text(report.exit_code)}\n{self._last_output(row)}".rstrip()
+
+    def _last_output(self, row: Instance) -> str:
+        return self._launcher.logs(row.launch_id or "", FAULT_LOG_BYTES)
+
+
+def exit_text(exit_code: int | None) -> str:
+    """Say in words how a process ended."""
+    if exit_code is None:
+        return "ended, and nobody saw how"
+    if exit_code >= 0:
+        return f"exit code {exit_code}"
+    try:
+        name = signal.Signals(-exit_code).name
+    except ValueError:
+        name = "unknown"
+    hint = "; out of memory?" if exit_code == -signal.SIGKILL else ""
+    return f"ended by signal {-exit_code} ({name}{hint})"

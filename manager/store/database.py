@@ -1,0 +1,154 @@
+"""One SQLite file: one writer, a bounded pool of readers, migrations.
+
+Several writers would not be faster (SQLite has one write lock) and would sleep in back-off; so all
+writes pass one connection, one short ``BEGIN IMMEDIATE`` transaction at a time, off the green
+loop. Readers are small and indexed and run where they are asked.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from manager import runtime
+from manager.errors import ManagerError, StoreFailed
+
+T = TypeVar("T")
+
+MIGRATIONS = Path(__file__).resolve().parent / "migrations"
+FILE_MODE = 0o600
+BUSY_TIMEOUT_MS = 5000
+"""For the rare second process (the operator's commands); the writer waits off the green loop."""
+
+
+class Database:
+    """The file and its connections."""
+
+    def __init__(self, path: Path, pool_size: int) -> None:
+        """Open or make the file, bring its schema up to date, fill the pool.
+
+        Raises:
+            StoreFailed: the folder or file cannot be used, or a newer version made the file.
+        """
+        self._path = path
+        self._lock = threading.Lock()
+        self._readers: queue.Queue[sqlite3.Connection] = queue.Queue()
+        try:
+            self._make_private_file()
+            self._writer = self._connect()
+            migrate(self._writer)
+            self._connections = [self._writer, *(self._connect() for _ in range(pool_size))]
+        except (sqlite3.Error, OSError) as error:
+            raise self._failed(error) from error
+        for reader in self._connections[1:]:
+            reader.execute("PRAGMA query_only = ON")
+            self._readers.put(reader)
+
+    def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``work`` in one transaction; an exception rolls it back and passes on.
+
+        ``work`` runs in a real thread: SQL and plain computing only, no logging, no publishing.
+
+        Raises:
+            StoreFailed: SQLite refused; nothing was written.
+        """
+        with self._lock:
+            return runtime.offload(self._transact, work)
+
+    def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``work`` on a reading connection; waits while all are in use.
+
+        Raises:
+            StoreFailed: SQLite refused.
+        """
+        reader = self._readers.get()
+        try:
+            return work(reader)
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+        finally:
+            self._readers.put(reader)
+
+    def close(self) -> None:
+        """Close every connection; folds the write-ahead log into the file."""
+        with self._lock:
+            for connection in reversed(self._connections):
+                connection.close()
+
+    def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                result = work(self._writer)
+                self._writer.execute("COMMIT")
+            except BaseException:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+        return result
+
+    def _make_private_file(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        # Made before SQLite would, so that it never stands readable for others for a moment.
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
+        self._path.chmod(FILE_MODE)
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=BUSY_TIMEOUT_MS / 1000,
+        )
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        return connection
+
+    def _failed(self, error: Exception) -> ManagerError:
+        return StoreFailed(
+            f"database {self._path}: {error}; check that its folder is writable by this account "
+            "and that the disk is not full"
+        )
+
+
+def latest_version() -> int:
+    """Give the schema version this program writes."""
+    return int(_scripts()[-1].name[:4])
+
+
+def _scripts() -> list[Path]:
+    return sorted(MIGRATIONS.glob("[0-9]*.sql"))
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a file of any older schema to the newest, each step in a transaction of its own.
+
+    Raises:
+        StoreFailed: a newer program made the file.
+    """
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > latest_version():
+        raise StoreFailed(
+            f"the database has schema {version}, this program knows {latest_version()}; "
+            "start the newer program, or restore a backup made before it"
+        )
+    # Tables are rebuilt under foreign keys pointing at them: SQLite wants the check off meanwhile,
+    # and the pragma is ignored inside a transaction.
+    connection.execute("PRAGMA foreign_keys = OFF")
+    for script in _scripts():
+        number = int(script.name[:4])
+        if number > version:
+            text = script.read_text(encoding="utf-8")
+            connection.executescript(
+                f"BEGIN IMMEDIATE;\n{text}\nPRAGMA user_version = {number};\nCOMMIT;"
+            )
+    connection.execute("PRAGMA foreign_keys = ON")

@@ -1,0 +1,301 @@
+"""The loop that looks at every held instance: queue each second, idle verdict, deadlines.
+
+The schedule is by monotonic clock and does not drift. At most one look at an instance is under way;
+one that is still pending when the next is due is skipped and counted. Instances whose last look
+timed out share a few of the workers, so that hung ones never delay the others. Idle time is the
+sum of intervals between two answers that both said «idle»: what is unknown neither counts nor
+resets. The loop writes no state itself: ``lifecycle`` does.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from manager.comfyui import ComfyUI, QueueAnswer, Work
+from manager.errors import LostRace, ManagerError
+from manager.gate import Gate
+from manager.lifecycle import Lifecycle
+from manager.records import Instance
+from manager.settings import Settings
+from manager.states import State
+
+logger = logging.getLogger(__name__)
+
+TRANSITION_INTERVAL_S = 0.1
+"""Between two looks at an instance that starts or stops: the click's cost beside ComfyUI's own."""
+
+TRANSITION_WORKERS = 4
+FLUSH_INTERVAL_S = 30.0
+HISTORY_INTERVAL_S = 15.0
+"""Between two looks for jobs so short that no check met them."""
+
+SILENT_AFTER = 3
+"""Looks without an answer after which an instance is shown as not responding."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the watch knows of an instance; times in seconds, ``checked_at`` in UTC epoch seconds.
+
+    ``running`` and ``pending`` are the last known counts; ``idle_left`` is None while it does not
+    count down.
+    """
+
+    port: int
+    stage: str
+    running: int | None
+    pending: int | None
+    idle_seconds: float
+    idle_left: float | None
+    responding: bool
+    checked_at: float | None
+    skipped: int
+
+
+class Track:
+    """What the watch remembers of one launch between looks."""
+
+    def __init__(self, row: Instance, now: float) -> None:
+        """Begin with what the row knows; an adopted instance keeps its idle time."""
+        self.port = row.port
+        self.launch_id = row.launch_id
+        self.user_id = row.user_id
+        self.state = row.state
+        self.stage = "preparing" if row.state is State.STARTING else "ready"
+        self.next_due = now
+        self.in_flight = False
+        self.skipped = 0
+        self.silent = 0
+        self.running: int | None = None
+        self.pending: int | None = None
+        self.idle_seconds = float(row.idle_count)
+        self.idle_seen_at: float | None = None
+        self.history_due = 0.0
+        self.checked_at: float | None = None
+        self.problem: str | None = None
+
+    def take(self, answer: QueueAnswer, now: float, longest_gap: float) -> bool:
+        """Count an answer in; tell whether work has just begun."""
+        if answer.work is Work.UNKNOWN:
+            self.silent += 1
+            self.idle_seen_at = None
+            return False
+        began = answer.work is Work.BUSY and not self.running and not self.pending
+        self.silent = 0
+        self.checked_at = time.time()
+        self.running, self.pending = answer.running, answer.pending
+        if answer.work is Work.BUSY:
+            self.idle_seconds, self.idle_seen_at = 0.0, None
+            return began
+        if self.idle_seen_at is not None:
+            self.idle_seconds += min(now - self.idle_seen_at, longest_gap)
+        self.idle_seen_at = now
+        return False
+
+    def reading(self, idle_timeout: float) -> Reading:
+        """Give what others may know."""
+        ready = self.state is State.RUNNING
+        counting = ready and self.idle_seen_at is not None
+        return Reading(
+            port=self.port,
+            stage=self.stage,
+            running=self.running,
+            pending=self.pending,
+            idle_seconds=self.idle_seconds,
+            idle_left=max(0.0, idle_timeout - self.idle_seconds) if counting else None,
+            responding=self.silent < SILENT_AFTER,
+            checked_at=self.checked_at,
+            skipped=self.skipped,
+        )
+
+
+class Watch:
+    """The loop; ``tick`` is one round and is what tests call."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        lifecycle: Lifecycle,
+        comfyui: ComfyUI,
+        gate: Gate,
+        publish: Callable[[frozenset[int], frozenset[int]], None],
+    ) -> None:
+        """Bind the rooms below and make the bounded pools."""
+        self._settings = settings
+        self._lifecycle = lifecycle
+        self._comfyui = comfyui
+        self._gate = gate
+        self._publish = publish
+        self._tracks: dict[int, Track] = {}
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._checks = ThreadPoolExecutor(settings.max_workers, "queue-check")
+        self._moves = ThreadPoolExecutor(TRANSITION_WORKERS, "transition")
+        self._suspects = max(1, settings.max_workers // 4)
+        self._changed: set[int] = set()
+        self._keeping_doors = False
+        self._doors_problem: str | None = None
+        self._flush_due = 0.0
+        self._publish_due = 0.0
+        lifecycle.wake = self._wake.set
+
+    def reading(self, port: int) -> Reading | None:
+        """Give what is known of the instance on a port; None when nobody holds it."""
+        track = self._tracks.get(port)
+        return track.reading(self._settings.idle_timeout) if track else None
+
+    def run(self, stop: threading.Event) -> None:
+        """Look after everything until told to stop; then write what is known of idleness."""
+        while not stop.is_set():
+            self._wake.clear()
+            now = time.monotonic()
+            self.tick(now)
+            self._wake.wait(max(0.005, self._next_due(now) - time.monotonic()))
+        self._checks.shutdown(wait=True)
+        self._moves.shutdown(wait=True)
+        self._flush()
+
+    def tick(self, now: float) -> None:
+        """Begin what is due at ``now`` (monotonic seconds) and publish what has changed."""
+        try:
+            rows = self._lifecycle.holding()
+        except ManagerError as error:
+            logger.error("the watch cannot read the database: %s", error)  # noqa: TRY400
+            return
+        self._forget_all_but(rows)
+        for row in rows:
+            self._begin(row, now)
+        if now >= self._publish_due:
+            self._publish_due = now + self._settings.queue_check_interval
+            self._publish_changes()
+            if not self._keeping_doors:
+                self._keeping_doors = True
+                self._moves.submit(self._keep_doors)
+        if now >= self._flush_due:
+            self._flush_due = now + FLUSH_INTERVAL_S
+            self._flush()
+
+    def _next_due(self, now: float) -> float:
+        dues = [track.next_due for track in self._tracks.values()]
+        return min([self._publish_due, now + self._settings.queue_check_interval, *dues])
+
+    def _forget_all_but(self, rows: list[Instance]) -> None:
+        held = {row.port: row.launch_id for row in rows}
+        for port, track in list(self._tracks.items()):
+            if held.get(port) != track.launch_id and not track.in_flight:
+                del self._tracks[port]
+
+    def _begin(self, row: Instance, now: float) -> None:
+        track = self._tracks.get(row.port)
+        if track is None:
+            track = self._tracks[row.port] = Track(row, now)
+        if track.launch_id != row.launch_id:
+            # The last look at the launch before is not over; this one waits for it.
+            return
+        if track.state is not row.state:
+            track.state, track.next_due = row.state, now
+        if now < track.next_due:
+            return
+        running = row.state is State.RUNNING
+        interval = self._settings.queue_check_interval if running else TRANSITION_INTERVAL_S
+        late = now - track.next_due
+        # On the grid, not from now: the clock does not drift; after a long stall it starts anew.
+        track.next_due = track.next_due + interval if late < interval else now + interval
+        if track.in_flight or (running and self._lane_full(track)):
+            track.skipped += running
+            return
+        track.in_flight = True
+        pool = self._checks if running else self._moves
+        pool.submit(self._look, row, track)
+
+    def _lane_full(self, track: Track) -> bool:
+        if not track.silent:
+            return False
+        busy = sum(1 for t in self._tracks.values() if t.in_flight and t.silent)
+        return busy >= self._suspects
+
+    def _look(self, row: Instance, track: Track) -> None:
+        try:
+            stage = self._lifecycle.step(row)
+            if stage == "ready" and row.state is State.RUNNING:
+                self._check(row, track)
+            if stage != track.stage:
+                track.stage = stage
+                self._publish(frozenset({row.port}), frozenset({track.user_id or 0}))
+            self._note_problem(track, None)
+        except LostRace:
+            pass
+        except ManagerError as error:
+            self._note_problem(track, str(error))
+        except Exception:  # one broken instance must not end the watch over the others
+            logger.exception("端口 %d: the look failed", row.port)
+        finally:
+            track.in_flight = False
+            self._changed.add(row.port)
+            if row.state is not State.RUNNING:
+                self._wake.set()
+
+    def _check(self, row: Instance, track: Track) -> None:
+        answer = self._comfyui.queue(row.port, fresh=True)
+        now = time.monotonic()
+        longest_gap = 2 * self._settings.queue_check_interval
+        if track.take(answer, now, longest_gap):
+            self._lifecycle.note_activity(row.launch_id or "")
+        if answer.work is not Work.IDLE:
+            return
+        limit = self._settings.idle_timeout
+        if now >= track.history_due or track.idle_seconds >= limit:
+            track.history_due = now + HISTORY_INTERVAL_S
+            self._count_short_jobs(row, track)
+        if track.idle_seconds >= limit and not self._lifecycle.stop_if_idle(row):
+            track.idle_seconds, track.idle_seen_at = 0.0, None
+
+    def _count_short_jobs(self, row: Instance, track: Track) -> None:
+        worked_at = self._comfyui.last_work_at(row.port)
+        if worked_at is not None:
+            track.idle_seconds = min(track.idle_seconds, max(0.0, time.time() - worked_at))
+
+    def _note_problem(self, track: Track, problem: str | None) -> None:
+        if problem != track.problem:
+            if problem:
+                logger.error("端口 %d: %s", track.port, problem)
+            else:
+                logger.info("端口 %d: recovered from: %s", track.port, track.problem)
+            track.problem = problem
+
+    def _keep_doors(self) -> None:
+        problem = None
+        try:
+            self._gate.watch()
+            self._lifecycle.keep_doors()
+        except ManagerError as error:
+            problem = str(error)
+        finally:
+            self._keeping_doors = False
+        if problem != self._doors_problem:
+            logger.log(
+                logging.ERROR if problem else logging.INFO, "gate: %s", problem or "works again"
+            )
+            self._doors_problem = problem
+
+    def _publish_changes(self) -> None:
+        changed, self._changed = self._changed, set()
+        users = {t.user_id for t in self._tracks.values() if t.port in changed and t.user_id}
+        if changed:
+            self._publish(frozenset(changed), frozenset(users))
+
+    def _flush(self) -> None:
+        counts = {
+            t.launch_id: int(t.idle_seconds)
+            for t in self._tracks.values()
+            if t.state is State.RUNNING and t.launch_id
+        }
+        try:
+            self._lifecycle.note_checks(counts)
+        except ManagerError as error:
+            logger.error("idle times could not be written: %s", error)  # noqa: TRY400
