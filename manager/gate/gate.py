@@ -1,0 +1,222 @@
+"""The gate as the other rooms see it: which ports are open, for which token.
+
+Owns the wanted state, the lock around every change, and the care for a Caddy that dies. Called by
+``lifecycle`` and ``watch`` from any thread. No log line, error or ``repr`` of this room holds a
+token.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import string
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from manager import runtime
+from manager.errors import GateFailed
+from manager.gate.caddy import CaddyProcess
+from manager.gate.live import Live
+from manager.gate.render import check_tokens
+from manager.settings import Settings
+
+log = logging.getLogger(__name__)
+
+TOKEN_LENGTH = 32
+BACK_OFF_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+LOOK_AGAIN_S = 10.0
+"""How often a port held by another program is tried anew and the log's size looked at."""
+
+_ALPHABET = string.ascii_letters + string.digits
+
+
+def new_token() -> str:
+    """Make a token: 32 letters and digits, 190 bits."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(TOKEN_LENGTH))
+
+
+@dataclass(frozen=True)
+class GateHealth:
+    """How Caddy is. ``problem`` is a sentence for the admin, None when all is well."""
+
+    running: bool
+    pid: int | None
+    version: str
+    problem: str | None
+
+
+class Gate:
+    """All gates of one manager, served by one Caddy."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Start nothing and write nothing."""
+        self._rows = settings.ports
+        self._caddy = CaddyProcess(settings)
+        self._live = Live(settings, self._caddy)
+        self._lock = threading.Lock()
+        self._wanted: dict[int, str] = {}
+        self._on = False
+        self._problem: str | None = None
+        self._worker: threading.Thread | None = None
+        self._failures = 0
+        self._next_try = 0.0
+        self._next_look = 0.0
+
+    @property
+    def unavailable(self) -> dict[int, str]:
+        """Give the ComfyUI ports that cannot be served now, and why, for the admin."""
+        return dict(self._live.left_out)
+
+    def start(self, tokens: Mapping[int, str] | None = None) -> dict[int, str]:
+        """Begin Caddy, or take over the one that is running, with ``tokens`` open.
+
+        Whatever fails, ``watch`` tries again, except that another manager is never disturbed.
+
+        Returns:
+            Of the wanted ports those that cannot be served, and why.
+
+        Raises:
+            GateFailed: says what to do.
+            AlreadyServing: another manager uses this data directory.
+        """
+        tokens = dict(tokens or {})
+        check_tokens(self._rows, tokens)
+        with self._lock:
+            self._caddy.hold()
+            self._on = True
+            self._wanted = tokens
+            self._bring_up()
+            return self._unserved()
+
+    def apply(self, tokens: Mapping[int, str]) -> dict[int, str]:
+        """Make ``tokens`` the open gates, ComfyUI port to token; all others are closed.
+
+        Returns:
+            Of the wanted ports those that cannot be served because another program holds one of
+            their gate ports, and why; all others are as asked.
+
+        Raises:
+            GateFailed: nothing has changed; the next call with what is then wanted may succeed.
+        """
+        tokens = dict(tokens)
+        check_tokens(self._rows, tokens)
+        with self._lock:
+            if not self._on:
+                raise GateFailed("the gate has not been started")
+            before, self._wanted = self._wanted, tokens
+            try:
+                self._reach_wanted()
+            except GateFailed:
+                # A restart of Caddy must open neither what was refused nor what should be closed.
+                self._wanted = {p: t for p, t in tokens.items() if before.get(p) == t}
+                raise
+            return self._unserved()
+
+    def watch(self) -> GateHealth:
+        """Say how Caddy is, and have it brought back when it has died. Cheap; waits for nothing."""
+        running = self._caddy.running()
+        now = time.monotonic()
+        if self._on and not (self._worker and self._worker.is_alive()):
+            if not running and now >= self._next_try:
+                self._work(self._revive)
+            elif running and now >= self._next_look:
+                self._next_look = now + LOOK_AGAIN_S
+                self._work(self._tidy)
+        problem = self._problem
+        if problem is None and not running:
+            problem = "Caddy is not running"
+        if problem is None:
+            problem = "; ".join(self._live.left_out.values()) or None
+        return GateHealth(
+            running, self._caddy.pid if running else None, self._caddy.version, problem
+        )
+
+    def stop(self) -> None:
+        """End Caddy, also one that an earlier manager left, and close every gate in the file.
+
+        Raises:
+            AlreadyServing: another manager uses this data directory.
+            GateFailed: the file could not be closed; Caddy has ended all the same.
+        """
+        self._halt()
+        with self._lock:
+            self._caddy.hold()
+            try:
+                self._caddy.adopt()
+                self._caddy.end()
+                self._wanted, self._live.tokens, self._live.left_out = {}, None, {}
+                self._live.write({})
+            finally:
+                self._caddy.release()
+
+    def leave(self) -> None:
+        """Let go of Caddy without ending it: open workspaces outlive a restart of the manager."""
+        self._halt()
+        with self._lock:
+            self._caddy.release()
+
+    def _halt(self) -> None:
+        self._on = False
+        if self._worker is not None:
+            self._worker.join()
+
+    def _work(self, job: Callable[[], None]) -> None:
+        self._worker = threading.Thread(target=job, name="gate", daemon=True)
+        self._worker.start()
+
+    def _revive(self) -> None:
+        with self._lock:
+            if self._on and not self._caddy.running():
+                self._try(self._bring_up)
+
+    def _tidy(self) -> None:
+        runtime.offload(self._caddy.trim_log)
+        with self._lock:
+            if self._on and (self._live.freed() or self._live.tokens != self._wanted):
+                self._try(self._change)
+
+    def _try(self, job: Callable[[], None]) -> None:
+        try:
+            job()
+        except GateFailed as error:
+            self._problem = error.message
+
+    # From here on with the lock held.
+
+    def _reach_wanted(self) -> None:
+        if not self._caddy.running():
+            if time.monotonic() < self._next_try:
+                raise GateFailed(self._problem or "Caddy is not running")
+            self._bring_up()
+        elif self._live.tokens != self._wanted:
+            self._change()
+
+    def _bring_up(self) -> None:
+        """Adopt or begin Caddy and make it serve what is wanted; plan the next try on failure."""
+        try:
+            self._caddy.check_program()
+            self._live.tokens = None
+            if self._caddy.adopt():
+                self._change()
+            else:
+                self._live.begin(self._wanted)
+        except GateFailed as error:
+            wait_s = BACK_OFF_S[min(self._failures, len(BACK_OFF_S) - 1)]
+            self._failures += 1
+            self._problem = error.message
+            self._next_try = time.monotonic() + wait_s
+            log.warning("Caddy: %s (next try in %g s)", error.message, wait_s)
+            raise
+        self._failures = 0
+        self._next_try = self._next_look = 0.0
+        self._problem = None
+        log.info("Caddy %s serves the gates, pid %s", self._caddy.version, self._caddy.pid)
+
+    def _change(self) -> None:
+        self._live.change(self._wanted)
+        self._problem = None
+
+    def _unserved(self) -> dict[int, str]:
+        return {p: why for p, why in self._live.left_out.items() if p in self._wanted}

@@ -1,0 +1,145 @@
+"""The managed part of the Caddyfile as text. Pure: no file, no clock, no Caddy.
+
+Owns what a gate is, for Caddy: two sites a port, open for one token or closed for everybody. The
+texts themselves stand in ``templates/``; the matchers in them are exact on purpose: Caddy's shorter
+``query`` and ``header_regexp`` matchers let encoded names, repeated values and longer cookies pass
+(https://caddyserver.com/docs/caddyfile/matchers).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+
+from manager.errors import GateFailed
+from manager.ports import PortRow
+
+BEGIN = "# >>> comfyui-manager"
+END = "# <<< comfyui-manager"
+
+_BEGIN_LINE = f"{BEGIN}: written by the manager; put your own sites above or below this part"
+_TOKEN = re.compile(r"[A-Za-z0-9]{32}")
+
+
+@dataclass(frozen=True)
+class Templates:
+    """The fixed texts: what all gates share, one gate open, one gate closed."""
+
+    common: str
+    open: str
+    closed: str
+    denied: str
+    starting: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is the same for every gate. ``gate_host`` is the address to listen on."""
+
+    gate_host: str
+    manager_port: int
+    cookie_secure: bool
+
+
+def read_templates() -> Templates:
+    """Read the texts that come with the program."""
+    folder = Path(__file__).parent / "templates"
+
+    def text(name: str) -> str:
+        return (folder / name).read_text(encoding="utf-8")
+
+    return Templates(
+        common=text("common.caddyfile"),
+        open=text("open.caddyfile"),
+        closed=text("closed.caddyfile"),
+        denied=text("denied.html").rstrip("\n"),
+        starting=text("starting.html").rstrip("\n"),
+    )
+
+
+def render(
+    rows: Sequence[PortRow],
+    tokens: Mapping[int, str],
+    look: Look,
+    templates: Templates,
+    left_out: Mapping[int, str] | None = None,
+) -> str:
+    """Write the managed block, markers included.
+
+    Args:
+        rows: the port table.
+        tokens: ComfyUI port to token, for the open gates.
+        look: what all gates share.
+        templates: the fixed texts.
+        left_out: ComfyUI port to reason, for rows that cannot be served now.
+
+    Raises:
+        GateFailed: a port the table does not know, or a token that is not 32 letters and digits.
+    """
+    check_tokens(rows, tokens)
+    left_out = left_out or {}
+    parts = [_BEGIN_LINE + "\n", _common(look, templates)]
+    for row in rows:
+        if row.port in left_out:
+            parts.append(f"\n# {row.port}: not served\n")
+        else:
+            parts.append(_gate(row, tokens.get(row.port), look, templates))
+    parts.append(END + "\n")
+    return "".join(parts)
+
+
+def check_tokens(rows: Sequence[PortRow], tokens: Mapping[int, str]) -> None:
+    """Refuse what must never reach the file; the sentences do not repeat the token.
+
+    Raises:
+        GateFailed: see ``render``.
+    """
+    known = {row.port for row in rows}
+    for port, token in tokens.items():
+        if port not in known:
+            raise GateFailed(f"端口 {port}: PORTS has no such ComfyUI port", port=port)
+        # An empty token would let everybody in; one with blanks or braces is Caddy syntax.
+        if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+            raise GateFailed(f"端口 {port}: a token must be 32 letters and digits", port=port)
+
+
+def is_everywhere(host: str) -> bool:
+    """Tell whether ``host`` means all addresses of the machine."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
+def _common(look: Look, templates: Templates) -> str:
+    pages = {
+        name: Template(text).substitute(manager_port=look.manager_port)
+        for name, text in (("denied", templates.denied), ("starting", templates.starting))
+    }
+    return Template(templates.common).substitute(
+        denied=_indent(pages["denied"], 3), starting=_indent(pages["starting"], 5)
+    )
+
+
+def _indent(text: str, tabs: int) -> str:
+    # Caddy's heredoc takes off as much white space as stands before its closing word.
+    return "\n".join("\t" * tabs + line for line in text.splitlines())
+
+
+def _gate(row: PortRow, token: str | None, look: Look, templates: Templates) -> str:
+    values = {
+        "port": row.port,
+        "workspace_port": row.workspace_port,
+        "external_port": row.external_port,
+        "bind": "" if is_everywhere(look.gate_host) else f"\n\tbind {look.gate_host}",
+    }
+    if token is None:
+        return Template(templates.closed).substitute(values)
+    secure = "; Secure" if look.cookie_secure else ""
+    return Template(templates.open).substitute(
+        values, name=f"token_{row.port}", token=token, secure=secure
+    )
