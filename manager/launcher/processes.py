@@ -1,0 +1,88 @@
+"""Looking through /proc: who carries a launch's marker, and who descends from whom.
+
+Each function walks the whole of /proc, milliseconds to tens of them: call through
+``runtime.offload``. They return values and neither log nor lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from manager.launcher.identity import DEAD_STATES, PROC, Identity, Stat, boot_id, read_stat
+
+MARKER = "COMFYUI_MANAGER_LAUNCH"
+"""Environment variable that carries the launch id into every descendant that keeps it."""
+
+_PREFIX = MARKER.encode() + b"="
+
+
+def all_stats() -> list[Stat]:
+    """Read every living process.
+
+    Raises:
+        OSError: /proc cannot be listed.
+    """
+    pids = [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()]
+    stats = (read_stat(pid) for pid in pids)
+    return [stat for stat in stats if stat is not None and stat.state not in DEAD_STATES]
+
+
+def marked(stats: Iterable[Stat]) -> dict[str, list[Identity]]:
+    """Group the processes that carry a marker by launch id.
+
+    Only a whole entry of the environment counts, never a piece of text that happens to hold it;
+    command lines are not looked at at all.
+    """
+    boot = boot_id()
+    found: dict[str, list[Identity]] = {}
+    for stat in stats:
+        launch_id = _launch_id(stat.pid)
+        if launch_id:
+            found.setdefault(launch_id, []).append(Identity(stat.pid, stat.start_ticks, boot))
+    return found
+
+
+def descendants(stats: Iterable[Stat], roots: Iterable[int]) -> list[Identity]:
+    """List the processes below ``roots``, the roots not included."""
+    boot = boot_id()
+    below: dict[int, list[Stat]] = {}
+    for stat in stats:
+        below.setdefault(stat.parent, []).append(stat)
+    found: dict[int, Identity] = {}
+    pending = list(roots)
+    while pending:
+        for stat in below.get(pending.pop(), []):
+            if stat.pid not in found:
+                found[stat.pid] = Identity(stat.pid, stat.start_ticks, boot)
+                pending.append(stat.pid)
+    return list(found.values())
+
+
+def survivors(launch_id: str, main: Identity | None) -> list[Identity]:
+    """Find what is left of a launch whose supervisor is dead, the main process first.
+
+    That is: its recorded main process, who carries the marker, and all below these. A descendant
+    that dropped the marker *and* lost its parents cannot be told from anybody else's process.
+
+    Raises:
+        OSError: /proc cannot be listed.
+    """
+    stats = all_stats()
+    found = marked(stats).get(launch_id, [])
+    if main is not None and main.alive():
+        found = [main] + [one for one in found if one != main]
+    known = {one.pid for one in found}
+    below = descendants(stats, known)
+    return found + [one for one in below if one.pid not in known]
+
+
+def _launch_id(pid: int) -> str:
+    try:
+        entries = (PROC / str(pid) / "environ").read_bytes().split(b"\0")
+    except OSError:
+        # Ended meanwhile, or another account's: at this level of isolation not one of ours.
+        return ""
+    for entry in entries:
+        if entry.startswith(_PREFIX):
+            return entry[len(_PREFIX) :].decode("utf-8", "replace")
+    return ""

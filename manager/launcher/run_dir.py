@@ -1,0 +1,112 @@
+"""One launch's directory: what the supervisor and the launcher leave for each other in it.
+
+``meta`` (by the launcher, before anything runs), ``lock``, ``record``, ``exit``, ``gone`` (by the
+supervisor), ``log`` and ``log.1`` (the child's output). Reading never raises for what is missing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from manager.launcher.identity import Identity, from_record
+
+FOLDER_MODE = 0o700
+FILE_MODE = 0o600
+
+
+class RunDir:
+    """The files of one launch."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the directory; nothing is touched."""
+        self.path = path
+        self.log = path / "log"
+
+    def create(self, meta: Mapping[str, object]) -> bool:
+        """Make the directory and write ``meta`` to the disk itself.
+
+        Returns:
+            False when the launch exists already: making the directory is the claim.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self.path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(mode=FOLDER_MODE)
+        except FileExistsError:
+            return False
+        content = json.dumps(meta, ensure_ascii=False).encode() + b"\n"
+        try:
+            with open(self.path / "meta", "xb", opener=_private) as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            (self.path / "lock").touch(mode=FILE_MODE)
+        except OSError:
+            # Nothing runs yet, so the claim is given back.
+            shutil.rmtree(self.path, ignore_errors=True)
+            raise
+        return True
+
+    def open_log(self) -> int:
+        """Open the log for appending, as the standard output of a process."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        return os.open(self.log, flags, FILE_MODE)
+
+    def locked(self) -> bool:
+        """Tell whether a supervisor lives.
+
+        Raises:
+            OSError: the lock is there but cannot be tried, so nobody can tell.
+        """
+        try:
+            file = os.open(self.path / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            # Shared, so that two who look do not take each other for a supervisor.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(file)
+        return False
+
+    def gone(self) -> bool:
+        """Tell whether the end of the whole tree was recorded."""
+        return (self.path / "gone").exists()
+
+    def mark_gone(self) -> None:
+        """Record the end of the tree where the supervisor could not; worth no failure."""
+        try:
+            (self.path / "gone").touch(mode=FILE_MODE)
+        except OSError:
+            return
+
+    def identities(self) -> tuple[Identity | None, Identity | None]:
+        """Give the recorded supervisor and main process."""
+        record = self._read("record")
+        return from_record(record, "supervisor"), from_record(record, "child")
+
+    def exit_code(self) -> int | None:
+        """Give how the main process ended, negative for a signal; None when nobody saw it."""
+        code = self._read("exit").get("code")
+        return code if isinstance(code, int) else None
+
+    def _read(self, name: str) -> dict[str, Any]:
+        try:
+            content = json.loads((self.path / name).read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, FILE_MODE)

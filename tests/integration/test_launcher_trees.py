@@ -1,0 +1,181 @@
+"""Whole process trees: what a stop, a kill and a crash leave behind. Nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from manager.launcher.identity import read_stat
+from manager.launcher.local import LocalLauncher
+from manager.launcher.protocol import Liveness
+from manager.launcher.run_dir import RunDir
+from tests.support.launcher import (
+    TORTURE,
+    alive,
+    launching,
+    noted,
+    spec,
+    wait_gone,
+    wait_log,
+    with_marker,
+)
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.integration
+
+TREE = 24
+"""The torture tree keeps at least so many processes alive at once."""
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def launcher(runs):
+    with launching(runs) as launcher:
+        yield launcher
+
+
+def torture(launcher: LocalLauncher, tmp_path: Path, *words: str) -> Path:
+    pids = tmp_path / "pids"
+    launcher.start(spec("one", tmp_path, str(TORTURE), str(pids), *words))
+    wait_log(launcher, "one", "ready")
+    if "--calm" not in words:
+        wait_until(lambda: len(alive(pids)) >= TREE, what="the whole tree")
+    return pids
+
+
+def supervisor_of(runs: Path, launch_id: str = "one") -> int:
+    chief, _ = RunDir(runs / launch_id).identities()
+    assert chief is not None
+    return chief.pid
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_stop_leaves_nothing_of_a_tree_that_tries_to_stay(launcher, tmp_path, force):
+    pids = torture(launcher, tmp_path)
+    launcher.stop("one", force=force)
+    report = wait_gone(launcher, "one")
+    assert report.exit_code == (-signal.SIGKILL if force else -signal.SIGTERM)
+    assert alive(pids) == []
+    assert with_marker("one") == []
+
+
+def test_crash_of_the_main_process_ends_the_rest_and_keeps_the_code(launcher, tmp_path):
+    pids = torture(launcher, tmp_path, "--stay", "1", "--exit-code", "3")
+    assert wait_gone(launcher, "one").exit_code == 3
+    assert alive(pids) == []
+
+
+def test_polite_stop_does_not_end_who_ignores_it_and_force_does(launcher, tmp_path):
+    pids = torture(launcher, tmp_path, "--calm", "--deaf")
+    launcher.stop("one", force=False)
+    launcher.stop("one", force=False)
+    assert launcher.poll("one").liveness is Liveness.ALIVE
+    assert len(alive(pids)) == 1
+    launcher.stop("one", force=True)
+    assert wait_gone(launcher, "one").exit_code == -signal.SIGKILL
+    assert alive(pids) == []
+
+
+def test_survivors_of_a_killed_supervisor_are_alive_until_they_are_ended(launcher, runs, tmp_path):
+    pids = torture(launcher, tmp_path, "--calm")
+    main = noted(pids)[0].pid
+    os.kill(supervisor_of(runs), signal.SIGKILL)
+    wait_until(lambda: not RunDir(runs / "one").locked(), what="lock free")
+    assert launcher.poll("one") == launcher.poll("one")
+    assert launcher.poll("one").liveness is Liveness.ALIVE
+    assert launcher.poll("one").pid == main
+    assert launcher.list() == ["one"]
+    launcher.stop("one", force=True)
+    assert wait_gone(launcher, "one").exit_code is None
+    assert alive(pids) == []
+    assert launcher.list() == []
+
+
+def test_survivors_of_a_killed_supervisor_end_politely_too(launcher, runs, tmp_path):
+    pids = torture(launcher, tmp_path, "--calm")
+    os.kill(supervisor_of(runs), signal.SIGKILL)
+    wait_until(lambda: not RunDir(runs / "one").locked(), what="lock free")
+    launcher.stop("one", force=False)
+    wait_gone(launcher, "one")
+    assert alive(pids) == []
+
+
+def test_a_stop_before_the_supervisor_is_up_starts_nothing_that_stays(launcher, tmp_path):
+    pids = tmp_path / "pids"
+    launcher.start(spec("one", tmp_path, str(TORTURE), str(pids)))
+    launcher.stop("one", force=False)
+    wait_gone(launcher, "one")
+    assert alive(pids) == []
+    assert with_marker("one") == []
+
+
+def test_another_launchers_and_foreign_processes_are_left_alone(launcher, tmp_path):
+    pids = torture(launcher, tmp_path, "--calm")
+    command = [sys.executable, str(TORTURE), str(pids) + ".foreign", "--calm"]
+    foreign = [
+        # The same command line, the same name, and a marker that only looks alike.
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, env={}),
+        subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, env={"COMFYUI_MANAGER_LAUNCH": "one2"}
+        ),
+        subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            env={"NOTE": "COMFYUI_MANAGER_LAUNCH=one", "X_COMFYUI_MANAGER_LAUNCH": "one"},
+        ),
+    ]
+    try:
+        wait_until(lambda: len(alive(Path(str(pids) + ".foreign"))) == len(foreign))
+        os.kill(supervisor_of(tmp_path / "runs"), signal.SIGKILL)
+        wait_until(lambda: not RunDir(tmp_path / "runs" / "one").locked(), what="lock free")
+        launcher.stop("one", force=True)
+        wait_gone(launcher, "one")
+        assert alive(pids) == []
+        assert [child.poll() for child in foreign] == [None] * len(foreign)
+    finally:
+        for child in foreign:
+            child.kill()
+            child.wait()
+
+
+def test_the_instance_gets_nothing_of_the_managers_files_and_a_private_umask(launcher, tmp_path):
+    code = (
+        "import os, sys; print(sorted(os.listdir('/proc/self/fd'))[:4], oct(os.umask(0)), "
+        "os.readlink('/proc/self/fd/0'), os.getsid(0) == os.getpid(), "
+        "os.environ['COMFYUI_MANAGER_LAUNCH'])"
+    )
+    launcher.start(spec("one", tmp_path, "-c", code))
+    wait_gone(launcher, "one")
+    # 3 is the listing's own descriptor.
+    assert "['0', '1', '2', '3'] 0o77 /dev/null True one" in launcher.logs("one", 4096)
+
+
+def test_orphans_are_handed_to_the_supervisor(launcher, runs, tmp_path):
+    code = (
+        "import os, time\n"
+        "if os.fork() == 0:\n"
+        "    if os.fork() == 0:\n"
+        "        print('orphan', os.getpid(), flush=True)\n"
+        "        time.sleep(600)\n"
+        "    os._exit(0)\n"
+        "os.wait(); time.sleep(600)\n"
+    )
+    launcher.start(spec("one", tmp_path, "-c", code))
+    wait_log(launcher, "one", "orphan")
+    orphan = int(launcher.logs("one", 4096).split()[1])
+
+    def parent() -> int:
+        stat = read_stat(orphan)
+        assert stat is not None
+        return stat.parent
+
+    wait_until(lambda: parent() == supervisor_of(runs), what="adoption")
