@@ -119,7 +119,8 @@ class Settings:
     @property
     def demo(self) -> bool:
         """Tell whether the demo stands in because COMFYUI_PATH has no main.py. Asked anew."""
-        return not (self.comfyui_path / "main.py").is_file()
+        # Unlike Path.is_file, this does not raise where the folder may not be entered.
+        return not os.path.isfile(self.comfyui_path / "main.py")  # noqa: PTH113
 
     def row(self, port: int) -> PortRow:
         """Give the table's row for a ComfyUI port.

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,12 +34,12 @@ TREE = 24
 
 
 @pytest.fixture
-def runs(tmp_path):
+def runs(tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
 @pytest.fixture
-def launcher(runs):
+def launcher(runs: Path) -> Iterator[LocalLauncher]:
     with launching(runs) as launcher:
         yield launcher
 
@@ -59,7 +60,9 @@ def supervisor_of(runs: Path, launch_id: str = "one") -> int:
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_stop_leaves_nothing_of_a_tree_that_tries_to_stay(launcher, tmp_path, force):
+def test_stop_leaves_nothing_of_a_tree_that_tries_to_stay(
+    launcher: LocalLauncher, tmp_path: Path, force: bool
+) -> None:
     pids = torture(launcher, tmp_path)
     launcher.stop("one", force=force)
     report = wait_gone(launcher, "one")
@@ -68,13 +71,17 @@ def test_stop_leaves_nothing_of_a_tree_that_tries_to_stay(launcher, tmp_path, fo
     assert with_marker("one") == []
 
 
-def test_crash_of_the_main_process_ends_the_rest_and_keeps_the_code(launcher, tmp_path):
+def test_crash_of_the_main_process_ends_the_rest_and_keeps_the_code(
+    launcher: LocalLauncher, tmp_path: Path
+) -> None:
     pids = torture(launcher, tmp_path, "--stay", "1", "--exit-code", "3")
     assert wait_gone(launcher, "one").exit_code == 3
     assert alive(pids) == []
 
 
-def test_polite_stop_does_not_end_who_ignores_it_and_force_does(launcher, tmp_path):
+def test_polite_stop_does_not_end_who_ignores_it_and_force_does(
+    launcher: LocalLauncher, tmp_path: Path
+) -> None:
     pids = torture(launcher, tmp_path, "--calm", "--deaf")
     launcher.stop("one", force=False)
     launcher.stop("one", force=False)
@@ -85,7 +92,9 @@ def test_polite_stop_does_not_end_who_ignores_it_and_force_does(launcher, tmp_pa
     assert alive(pids) == []
 
 
-def test_survivors_of_a_killed_supervisor_are_alive_until_they_are_ended(launcher, runs, tmp_path):
+def test_survivors_of_a_killed_supervisor_are_alive_until_they_are_ended(
+    launcher: LocalLauncher, runs: Path, tmp_path: Path
+) -> None:
     pids = torture(launcher, tmp_path, "--calm")
     main = noted(pids)[0].pid
     os.kill(supervisor_of(runs), signal.SIGKILL)
@@ -100,7 +109,9 @@ def test_survivors_of_a_killed_supervisor_are_alive_until_they_are_ended(launche
     assert launcher.list() == []
 
 
-def test_survivors_of_a_killed_supervisor_end_politely_too(launcher, runs, tmp_path):
+def test_survivors_of_a_killed_supervisor_end_politely_too(
+    launcher: LocalLauncher, runs: Path, tmp_path: Path
+) -> None:
     pids = torture(launcher, tmp_path, "--calm")
     os.kill(supervisor_of(runs), signal.SIGKILL)
     wait_until(lambda: not RunDir(runs / "one").locked(), what="lock free")
@@ -109,7 +120,9 @@ def test_survivors_of_a_killed_supervisor_end_politely_too(launcher, runs, tmp_p
     assert alive(pids) == []
 
 
-def test_a_stop_before_the_supervisor_is_up_starts_nothing_that_stays(launcher, tmp_path):
+def test_a_stop_before_the_supervisor_is_up_starts_nothing_that_stays(
+    launcher: LocalLauncher, tmp_path: Path
+) -> None:
     pids = tmp_path / "pids"
     launcher.start(spec("one", tmp_path, str(TORTURE), str(pids)))
     launcher.stop("one", force=False)
@@ -118,7 +131,9 @@ def test_a_stop_before_the_supervisor_is_up_starts_nothing_that_stays(launcher, 
     assert with_marker("one") == []
 
 
-def test_another_launchers_and_foreign_processes_are_left_alone(launcher, tmp_path):
+def test_another_launchers_and_foreign_processes_are_left_alone(
+    launcher: LocalLauncher, tmp_path: Path
+) -> None:
     pids = torture(launcher, tmp_path, "--calm")
     command = [sys.executable, str(TORTURE), str(pids) + ".foreign", "--calm"]
     foreign = [
@@ -147,7 +162,9 @@ def test_another_launchers_and_foreign_processes_are_left_alone(launcher, tmp_pa
             child.wait()
 
 
-def test_the_instance_gets_nothing_of_the_managers_files_and_a_private_umask(launcher, tmp_path):
+def test_the_instance_gets_nothing_of_the_managers_files_and_a_private_umask(
+    launcher: LocalLauncher, tmp_path: Path
+) -> None:
     code = (
         "import os, sys; print(sorted(os.listdir('/proc/self/fd'))[:4], oct(os.umask(0)), "
         "os.readlink('/proc/self/fd/0'), os.getsid(0) == os.getpid(), "
@@ -159,7 +176,9 @@ def test_the_instance_gets_nothing_of_the_managers_files_and_a_private_umask(lau
     assert "['0', '1', '2', '3'] 0o77 /dev/null True one" in launcher.logs("one", 4096)
 
 
-def test_orphans_are_handed_to_the_supervisor(launcher, runs, tmp_path):
+def test_orphans_are_handed_to_the_supervisor(
+    launcher: LocalLauncher, runs: Path, tmp_path: Path
+) -> None:
     code = (
         "import os, time\n"
         "if os.fork() == 0:\n"

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 
 
 def note(pid_file: str) -> None:
@@ -23,7 +24,7 @@ def note(pid_file: str) -> None:
     os.close(file)
 
 
-def fork(pid_file: str, body) -> None:
+def fork(pid_file: str, body: Callable[[], object]) -> None:
     if os.fork() == 0:
         note(pid_file)
         body()
@@ -31,7 +32,7 @@ def fork(pid_file: str, body) -> None:
         os._exit(0)
 
 
-def double_fork(pid_file: str, body) -> None:
+def double_fork(pid_file: str, body: Callable[[], object]) -> None:
     def middle() -> None:
         os.setsid()
         fork(pid_file, body)

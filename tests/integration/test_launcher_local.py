@@ -1,0 +1,329 @@
+"""The local launcher: starts, failures, logs, ports, and launches of a manager that is no more."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from manager.errors import LaunchFailed
+from manager.launcher import supervisor
+from manager.launcher.identity import identify
+from manager.launcher.local import LocalLauncher
+from manager.launcher.protocol import LaunchSpec, Liveness
+from manager.launcher.run_dir import RunDir
+from tests.support.launcher import launching, spec, wait_gone, wait_log
+from tests.support.ports import free_port
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.integration
+
+SLEEP = ("-c", "import time; print('up', flush=True); time.sleep(600)")
+LISTEN = """
+import socket, sys, time
+server = socket.socket()
+server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+server.bind((sys.argv[2], int(sys.argv[1])))
+server.listen()
+print('listening', flush=True)
+time.sleep(600)
+"""
+OTHER_MANAGER = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from tests.support.launcher import LocalLauncher, spec, wait_log
+launcher = LocalLauncher(Path(sys.argv[2]))
+launcher.start(spec("left", Path(sys.argv[2]).parent, "-c", sys.argv[3]))
+wait_log(launcher, "left", "up")
+os._exit(9)
+"""
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def launcher(runs: Path) -> Iterator[LocalLauncher]:
+    with launching(runs) as launcher:
+        yield launcher
+
+
+def test_an_unknown_launch_is_gone_and_stopping_it_harms_nobody(launcher: LocalLauncher) -> None:
+    assert launcher.poll("never").liveness is Liveness.GONE
+    launcher.stop("never", force=True)
+    assert launcher.logs("never", 100) == ""
+    assert launcher.list() == []
+
+
+def test_a_launch_is_alive_from_the_first_moment_and_known_by_its_pid(
+    launcher: LocalLauncher, tmp_path: Path
+) -> None:
+    launcher.start(spec("one", tmp_path, *SLEEP))
+    # Between the fork and the supervisor's lock nothing is on the disk yet.
+    assert launcher.poll("one").liveness is Liveness.ALIVE
+    assert launcher.list() == ["one"]
+    wait_log(launcher, "one", "up")
+    pid = launcher.poll("one").pid
+    assert pid is not None
+    assert Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[2] == SLEEP[1].encode()
+
+
+def test_the_same_launch_twice_starts_nothing(launcher: LocalLauncher, tmp_path: Path) -> None:
+    launcher.start(spec("one", tmp_path, *SLEEP))
+    wait_log(launcher, "one", "up")
+    pid = launcher.poll("one").pid
+    launcher.start(spec("one", tmp_path, *SLEEP))
+    LocalLauncher(tmp_path / "runs").start(spec("one", tmp_path, *SLEEP))
+    assert launcher.poll("one").pid == pid
+    assert launcher.logs("one", 4096) == "up\n"
+
+
+def test_a_second_supervisor_of_a_launch_gives_up(
+    launcher: LocalLauncher, runs: Path, tmp_path: Path
+) -> None:
+    launcher.start(spec("one", tmp_path, *SLEEP))
+    wait_log(launcher, "one", "up")
+    second = subprocess.run(
+        [sys.executable, "-I", "-S", supervisor.__file__, str(runs / "one"), "65536", "/bin/true"],
+        check=False,
+        capture_output=True,
+    )
+    assert second.returncode == supervisor.NO_LOCK
+    assert launcher.poll("one").liveness is Liveness.ALIVE
+
+
+def test_the_supervisor_is_small(launcher: LocalLauncher, runs: Path, tmp_path: Path) -> None:
+    launcher.start(spec("one", tmp_path, *SLEEP))
+    wait_log(launcher, "one", "up")
+    chief, _ = RunDir(runs / "one").identities()
+    assert chief is not None
+    rollup = Path(f"/proc/{chief.pid}/smaps_rollup").read_text().splitlines()
+    pss_kib = next(int(line.split()[1]) for line in rollup if line.startswith("Pss:"))
+    assert pss_kib < 10 * 1024
+
+
+def test_a_fresh_launcher_goes_on_with_the_launches_of_a_killed_manager(
+    launcher: LocalLauncher, runs: Path, tmp_path: Path
+) -> None:
+    root = str(Path(__file__).parents[2])
+    other = subprocess.run(
+        [sys.executable, "-c", OTHER_MANAGER, root, str(runs), SLEEP[1]], check=False
+    )
+    assert other.returncode == 9
+    assert launcher.list() == ["left"]
+    assert launcher.poll("left").liveness is Liveness.ALIVE
+    assert launcher.poll("left").pid is not None
+    launcher.stop("left", force=False)
+    assert wait_gone(launcher, "left").exit_code == -signal.SIGTERM
+    assert launcher.list() == []
+
+
+def test_a_launch_that_was_only_planned_is_gone(launcher: LocalLauncher, runs: Path) -> None:
+    RunDir(runs / "planned").create({})
+    assert launcher.list() == []
+    assert launcher.poll("planned").liveness is Liveness.GONE
+
+
+def test_a_reused_pid_is_never_signalled(launcher: LocalLauncher, runs: Path) -> None:
+    stranger = subprocess.Popen(["/bin/sleep", "600"])
+    try:
+        run = RunDir(runs / "old")
+        run.create({})
+        now = identify(stranger.pid)
+        assert now is not None
+        for ticks, boot in ((now.start_ticks - 1, now.boot_id), (now.start_ticks, "another boot")):
+            pair = [stranger.pid, ticks]
+            record = {"boot_id": boot, "supervisor": pair, "child": pair}
+            (run.path / "record").write_text(json.dumps(record))
+            launcher.stop("old", force=True)
+            assert launcher.poll("old").liveness is Liveness.GONE
+            (run.path / "gone").unlink()
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_a_reused_supervisor_pid_is_never_signalled_while_the_lock_is_held(
+    launcher: LocalLauncher, runs: Path, tmp_path: Path
+) -> None:
+    launcher.start(spec("one", tmp_path, *SLEEP))
+    wait_log(launcher, "one", "up")
+    adopter = LocalLauncher(runs)
+    record = runs / "one" / "record"
+    honest = record.read_text()
+    stranger = subprocess.Popen(["/bin/sleep", "600"])
+    try:
+        now = identify(stranger.pid)
+        assert now is not None
+        pair = [stranger.pid, now.start_ticks + 1]
+        record.write_text(json.dumps({"boot_id": now.boot_id, "supervisor": pair}))
+        adopter.stop("one", force=True)
+        assert stranger.poll() is None
+    finally:
+        record.write_text(honest)
+        stranger.kill()
+        stranger.wait()
+
+
+@pytest.mark.parametrize(
+    ("program", "cwd", "says"),
+    [
+        ("/nowhere/python", "", "COMFYUI_PYTHON"),
+        (sys.executable, "missing", "COMFYUI_PATH"),
+    ],
+)
+def test_a_missing_program_or_folder_refuses_with_the_settings_name(
+    launcher: LocalLauncher, tmp_path: Path, program: str, cwd: str, says: str
+) -> None:
+    with pytest.raises(LaunchFailed, match=says):
+        launcher.start(LaunchSpec("one", (program,), {}, tmp_path / cwd, 65536))
+    assert launcher.poll("one").liveness is Liveness.GONE
+
+
+def test_a_program_the_kernel_cannot_run_is_seen_in_exit_and_log(
+    launcher: LocalLauncher, tmp_path: Path
+) -> None:
+    program = tmp_path / "python"
+    program.write_bytes(b"\x7fELF and nothing more")
+    program.chmod(0o700)
+    launcher.start(LaunchSpec("one", (str(program),), {}, tmp_path, 65536))
+    assert wait_gone(launcher, "one").exit_code == supervisor.NO_EXEC
+    assert "Exec format error" in launcher.logs("one", 4096)
+    assert "Exec format error" in (tmp_path / "runs" / "one" / "exit").read_text()
+
+
+def test_a_runs_folder_that_cannot_be_made_refuses(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(LaunchFailed, match="runs"):
+        LocalLauncher(tmp_path / "runs").start(spec("one", tmp_path, *SLEEP))
+
+
+def test_a_full_disk_refuses_the_start_and_gives_the_claim_back(
+    launcher: LocalLauncher, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_file: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("manager.launcher.run_dir.os.fsync", full)
+        with pytest.raises(LaunchFailed, match="free some space"):
+            launcher.start(spec("one", tmp_path, *SLEEP))
+    assert list(runs.iterdir()) == []
+    launcher.start(spec("one", tmp_path, *SLEEP))
+    assert launcher.poll("one").liveness is Liveness.ALIVE
+
+
+def test_no_record_no_start(launcher: LocalLauncher, runs: Path, tmp_path: Path) -> None:
+    # A folder in the way of the record's temporary file: the write fails as on a full disk.
+    run = RunDir(runs / "one")
+    run.create({})
+    (run.path / "record.part").mkdir()
+    (run.path / "log").touch()
+    ended = subprocess.run(
+        [sys.executable, "-I", "-S", supervisor.__file__, str(run.path), "65536"]
+        + [sys.executable, "-c", f"open({str(tmp_path / 'ran')!r}, 'w')"],
+        check=False,
+        capture_output=True,
+    )
+    assert ended.returncode == supervisor.NO_RECORD
+    assert not (tmp_path / "ran").exists()
+    assert b"nothing was started" in ended.stderr
+
+
+def test_a_flooding_instance_keeps_the_log_small_and_its_end_readable(
+    launcher: LocalLauncher, runs: Path, tmp_path: Path
+) -> None:
+    limit = 65_536
+    code = (
+        "import sys, time\n"
+        "for n in range(60000): sys.stdout.write(f'line {n} ' + 'x' * 80 + '\\n')\n"
+        "print('the end', flush=True); time.sleep(600)"
+    )
+    launcher.start(spec("one", tmp_path, "-c", code, log_max_bytes=limit))
+    wait_log(launcher, "one", "the end")
+    folder = runs / "one"
+    wait_until(lambda: (folder / "log.1").exists(), what="rotation")
+    wait_until(lambda: (folder / "log").stat().st_size < limit, what="truncation")
+    assert (folder / "log.1").stat().st_size <= limit
+    # O_APPEND: no hole at the start of the emptied file.
+    assert b"\0" not in (folder / "log").read_bytes()
+    assert "the end" in launcher.logs("one", limit)
+    assert not list(folder.glob("*.part"))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
+def test_a_port_is_ours_only_when_the_launch_listens_on_it(
+    launcher: LocalLauncher, tmp_path: Path, address: str
+) -> None:
+    port, other = free_port(), free_port()
+    assert launcher.owns_port("one", port) is None
+    assert launcher.port_taken(port) is False
+    launcher.start(spec("one", tmp_path, "-c", LISTEN, str(port), address))
+    wait_log(launcher, "one", "listening")
+    assert launcher.port_taken(port) is True
+    assert launcher.owns_port("one", port) is True
+    assert launcher.owns_port("one", other) is None
+    assert LocalLauncher(tmp_path / "runs").owns_port("one", port) is True
+    launcher.start(spec("two", tmp_path, *SLEEP))
+    wait_log(launcher, "two", "up")
+    assert launcher.owns_port("two", port) is False
+
+
+def test_a_port_held_by_a_descendant_is_ours(launcher: LocalLauncher, tmp_path: Path) -> None:
+    port = free_port()
+    code = (
+        "import subprocess, sys; "
+        f"subprocess.run([sys.executable, '-c', {LISTEN!r}, '{port}', '127.0.0.1'], "
+        "start_new_session=True, env={})"
+    )
+    launcher.start(spec("one", tmp_path, "-c", code))
+    wait_log(launcher, "one", "listening")
+    assert launcher.owns_port("one", port) is True
+
+
+def test_a_stranger_beside_us_on_the_port_makes_it_not_ours(
+    launcher: LocalLauncher, tmp_path: Path
+) -> None:
+    port = free_port()
+    command = [sys.executable, "-c", LISTEN, str(port), "127.0.0.1"]
+    stranger = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: launcher.port_taken(port), what="the stranger listens")
+        launcher.start(spec("one", tmp_path, "-c", LISTEN, str(port), "127.0.0.1"))
+        wait_log(launcher, "one", "listening")
+        assert launcher.owns_port("one", port) is False
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_prune_removes_old_ends_and_no_living_launch(
+    launcher: LocalLauncher, runs: Path, tmp_path: Path
+) -> None:
+    launcher.start(spec("living", tmp_path, *SLEEP))
+    for number in range(4):
+        launcher.start(spec(f"run{number}", tmp_path, "-c", ""))
+        wait_gone(launcher, f"run{number}")
+        os.utime(runs / f"run{number}" / "gone", (number, number))
+    assert launcher.prune(2) == 2
+    assert sorted(path.name for path in runs.iterdir()) == ["living", "run2", "run3"]
+    assert launcher.poll("living").liveness is Liveness.ALIVE
+
+
+def test_names_that_are_no_launch_ids_touch_nothing(
+    launcher: LocalLauncher, tmp_path: Path
+) -> None:
+    for name in ("../one", "", "a/b", ".", "x" * 65, "a\n"):
+        with pytest.raises(ValueError, match="launch id"):
+            launcher.start(spec(name, tmp_path, *SLEEP))
