@@ -1,0 +1,373 @@
+"""``start_manager.sh`` as an operator uses it, in a copy of this tree whose path has spaces.
+
+One copy gets a real ``venv/`` for the whole module: making it is the first test's subject.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from manager.settings import ROOT
+from tests.support.ports import free_ports
+from tests.support.waiting import wait_until
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+
+INSTALL_S = 500
+"""A first start on a slow network."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished call of the script."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A copy of the tree with ports of its own."""
+
+    folder: Path
+    manager_port: int
+    workspace_port: int
+    env: dict[str, str]
+
+    def call(self, *words: str, cwd: str = "/", **more: str) -> Done:
+        """Run the script by its full path from another folder."""
+        done = subprocess.run(
+            [str(self.folder / "start_manager.sh"), *words],
+            cwd=cwd,
+            env=self.env | more,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=INSTALL_S,
+            check=False,
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def status(self) -> dict[str, dict[str, object]]:
+        found: dict[str, dict[str, object]] = json.loads(self.call("status", "--json").out)
+        return found
+
+    def processes(self) -> list[psutil.Process]:
+        """List what runs out of the copy, by the program's own path."""
+        return [
+            process
+            for process in psutil.process_iter(["cmdline", "exe"])
+            if any(str(self.folder) in word for word in process.info["cmdline"] or [])
+            or str(self.folder) in (process.info["exe"] or "")
+        ]
+
+
+def copy_tree(target: Path) -> None:
+    """Copy what git knows or would add: no venv, no data, no log."""
+    listed = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files", "-coz", "--exclude-standard"],
+        check=True,
+        capture_output=True,
+    )
+    for name in listed.stdout.decode().split("\0"):
+        if name and (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+
+
+def bare_environment() -> dict[str, str]:
+    """Give the environment of a login: pip's settings pass, this test run's do not."""
+    kept = ("PATH", "HOME", "LANG", "TMPDIR", "https_proxy", "http_proxy", "no_proxy")
+    return {n: v for n, v in os.environ.items() if n in kept or n.startswith(("PIP_", "XDG_"))}
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
+    folder = tmp_path_factory.mktemp("a b") / "my manager"
+    copy_tree(folder)
+    port, external, workspace, comfyui = free_ports(4)
+    settings = {
+        "MANAGER_HOST": "127.0.0.1",
+        "GATE_HOST": "127.0.0.1",
+        "MANAGER_PORT": str(port),
+        "PORTS": f"{comfyui}:{external}:{workspace}:1",
+        "COMFYUI_PATH": str(folder / "no comfyui here"),
+        "CARD_KIND": "cpu",
+    }
+    made = Copy(folder, port, workspace, bare_environment() | settings)
+    yield made
+    made.call("stop")
+    assert made.processes() == []
+
+
+@pytest.fixture(scope="module")
+def first(copy: Copy) -> Done:
+    """The very first start, with nothing installed; the manager runs afterwards."""
+    assert not (copy.folder / "venv").exists()
+    return copy.call("start")
+
+
+@pytest.fixture
+def running(copy: Copy, first: Done) -> Copy:
+    assert first.code == 0, first
+    started = copy.call("start")
+    assert started.code == 0, started
+    return copy
+
+
+@pytest.fixture
+def stopped(copy: Copy, first: Done) -> Copy:
+    assert first.code == 0, first
+    ended = copy.call("stop")
+    assert ended.code == 0, ended
+    return copy
+
+
+def answers(port: int) -> bool:
+    try:
+        return requests.get(f"http://127.0.0.1:{port}/healthz", timeout=5).status_code == 200
+    except requests.ConnectionError:
+        return False
+
+
+def test_first_start_installs_everything_and_ends_with_the_page_answering(
+    copy: Copy, first: Done
+) -> None:
+    assert first.code == 0, first
+    assert answers(copy.manager_port)
+    login = requests.get(f"http://127.0.0.1:{copy.manager_port}/login", timeout=5)
+    assert login.status_code == 200
+    assert f"127.0.0.1:{copy.manager_port}" in first.out
+    assert "admin / admin123" in first.out
+    assert "demo" in first.out
+
+
+def test_gates_are_closed_after_the_first_start(running: Copy) -> None:
+    answer = requests.get(f"http://127.0.0.1:{running.workspace_port}/", timeout=5)
+
+    assert answer.status_code == 403
+
+
+def test_second_start_says_it_runs_and_installs_nothing(running: Copy) -> None:
+    before = running.status()["manager"]["pid"]
+
+    again = running.call("start")
+
+    assert again.code == 0
+    assert "Already running" in again.out
+    assert "Installing" not in again.out
+    assert "admin123" not in again.out
+    assert running.status()["manager"]["pid"] == before
+
+
+def test_two_starts_at_once_make_one_manager(stopped: Copy) -> None:
+    calls = [
+        subprocess.Popen(
+            [str(stopped.folder / "start_manager.sh"), "start"],
+            env=stopped.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    outputs = [call.communicate(timeout=120)[0] for call in calls]
+
+    assert [call.returncode for call in calls] == [0, 0], outputs
+    assert sum("Already running" in text for text in outputs) == 1
+    servers = [p for p in stopped.processes() if p.cmdline()[-1:] == ["serve"]]
+    assert len(servers) == 1
+
+
+def test_status_tells_manager_caddy_and_each_port(running: Copy) -> None:
+    told = running.call("status")
+
+    assert told.code == 0
+    assert "manager: answers" in told.out
+    assert "caddy: running" in told.out
+    assert "(card 1): idle" in told.out
+
+
+def test_stop_ends_manager_and_caddy_and_says_so(running: Copy) -> None:
+    ended = running.call("stop")
+
+    assert ended.code == 0, ended
+    assert "stopped" in ended.out
+    assert running.processes() == []
+    assert not answers(running.manager_port)
+    assert running.call("status").code == 3
+
+
+def test_stop_twice_is_no_error(stopped: Copy) -> None:
+    again = stopped.call("stop")
+
+    assert again.code == 0
+    assert "not running" in again.out
+
+
+def test_restart_makes_a_new_manager_and_keeps_caddy(running: Copy) -> None:
+    before = running.status()
+
+    done = running.call("restart")
+
+    after = running.status()
+    assert done.code == 0, done
+    assert answers(running.manager_port)
+    assert after["manager"]["pid"] != before["manager"]["pid"]
+    assert after["caddy"]["pid"] == before["caddy"]["pid"]
+
+
+def test_sigterm_ends_the_manager_and_leaves_caddy_to_the_next(running: Copy) -> None:
+    found = running.status()
+    pid = found["manager"]["pid"]
+    assert isinstance(pid, int)
+
+    os.kill(pid, signal.SIGTERM)
+
+    wait_until(lambda: not psutil.pid_exists(pid), 20, "the manager to end")
+    assert running.call("status").code == 3
+    assert running.status()["caddy"] == found["caddy"]
+
+
+def test_second_manager_on_the_same_data_is_refused(running: Copy) -> None:
+    other_port = free_ports(1)[0]
+    second = subprocess.run(
+        ["venv/bin/python", "comfyui_manager.py", "serve"],
+        cwd=running.folder,
+        env=running.env | {"MANAGER_PORT": str(other_port)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert second.returncode == 1
+    assert "another manager" in second.stderr
+    assert answers(running.manager_port)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("MANAGER_PORT", "banana"), ("IDLE_TIMEOUT", "0"), ("MANAGER_PROT", "8880")],
+)
+def test_bad_setting_refuses_with_its_name(stopped: Copy, name: str, value: str) -> None:
+    refused = stopped.call("start", **{name: value})
+
+    assert refused.code == 2
+    assert name in refused.err
+    assert "Starting" not in refused.out
+    assert stopped.processes() == []
+
+
+def test_port_taken_by_a_stranger_is_named_and_the_stranger_left_alone(stopped: Copy) -> None:
+    with socket.socket() as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        stranger.bind(("127.0.0.1", stopped.manager_port))
+        stranger.listen()
+
+        refused = stopped.call("start")
+
+        assert refused.code == 1
+        assert str(stopped.manager_port) in refused.err
+        assert "MANAGER_PORT" in refused.err
+        assert "No answer in time" not in refused.err, "it waited for the whole deadline"
+        with socket.create_connection(("127.0.0.1", stopped.manager_port), 5):
+            pass
+    assert stopped.processes() == []
+
+
+def test_works_through_a_symbolic_link_from_its_own_folder_too(
+    running: Copy, tmp_path: Path
+) -> None:
+    link = tmp_path / "comfy"
+    link.symlink_to(running.folder / "start_manager.sh")
+    done = subprocess.run(
+        [str(link), "status"], env=running.env, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0
+    assert "manager: answers" in done.stdout
+    assert running.call("status", cwd=str(running.folder)).code == 0
+
+
+def test_nothing_of_the_manager_holds_the_caller_s_output(stopped: Copy) -> None:
+    # `start | tee log` must end: communicate() returns only when nobody holds the pipes any more.
+    done = stopped.call("start")
+
+    assert done.code == 0
+
+
+@pytest.mark.parametrize("words", [[], ["nonsense"]])
+def test_unknown_command_prints_how_to_use_it(copy: Copy, words: list[str]) -> None:
+    done = copy.call(*words)
+
+    assert done.code == 2
+    assert "start_manager.sh status" in done.err
+
+
+@pytest.fixture
+def bare_tree(tmp_path: Path) -> Copy:
+    """A copy in which nothing is installed, with only the shell's tools on PATH."""
+    folder = tmp_path / "tree"
+    copy_tree(folder)
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for tool in ("bash", "env", "readlink", "dirname", "sed", "cat", "sha256sum", "flock", "id"):
+        found = shutil.which(tool)
+        assert found, tool
+        (tools / tool).symlink_to(found)
+    return Copy(folder, 0, 0, {"PATH": str(tools), "HOME": str(tmp_path)})
+
+
+def test_no_python_says_what_to_install(bare_tree: Copy) -> None:
+    done = bare_tree.call("start")
+
+    assert done.code == 1
+    assert "apt install python3" in done.err
+    assert "dnf install" in done.err
+
+
+def test_missing_venv_module_says_what_to_install(bare_tree: Copy) -> None:
+    crippled = bare_tree.folder / "python-without-venv"
+    crippled.write_text(
+        '#!/bin/sh\ncase "$1" in -m) exit 1 ;; --version) echo Python 3.12.3 ;; esac\n'
+    )
+    crippled.chmod(0o755)
+
+    done = bare_tree.call("start", PYTHON=str(crippled))
+
+    assert done.code == 1
+    assert "apt install python3-venv" in done.err
+
+
+def test_failed_install_says_what_to_do_and_is_tried_again(bare_tree: Copy) -> None:
+    python = bare_tree.folder / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\n[ "$2" != pip ] || { echo no route >&2; exit 1; }\n')
+    python.chmod(0o755)
+
+    for _ in range(2):
+        done = bare_tree.call("start")
+
+        assert done.code == 1
+        assert "no route" in done.err
+        assert "pip download" in done.err
+
+
+def test_status_and_stop_before_the_first_start(bare_tree: Copy) -> None:
+    assert bare_tree.call("status").code == 3
+    assert bare_tree.call("stop").code == 0
