@@ -22,7 +22,7 @@ from manager.accounts import Accounts
 from manager.cards import Card
 from manager.comfyui import ComfyUI
 from manager.errors import AlreadyServing, GateFailed, SettingsError
-from manager.gate import Gate
+from manager.gate.gate import Gate
 from manager.launcher.local import LocalLauncher
 from manager.lifecycle import Lifecycle
 from manager.lifecycle.moves import Moves, Publish

@@ -79,8 +79,8 @@ class AuditEntry:
     actor: str
     action: str
     subject: str
-    detail: str
-    address: str
+    detail: str = ""
+    address: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ longest, so that cards wear evenly.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from manager.errors import NoFreeCard
 from manager.records import Instance
@@ -14,18 +15,21 @@ from manager.states import STARTABLE
 
 
 def choose(
-    instances: Sequence[Instance], assigned_port: int | None, unavailable: Collection[int] = ()
+    instances: Sequence[Instance],
+    assigned_port: int | None,
+    unavailable: Mapping[int, str] = MappingProxyType({}),
 ) -> Instance:
     """Choose the row a user's new instance takes.
 
     Args:
         instances: the rows of the port table, each port once.
         assigned_port: the user's own port, or None for any.
-        unavailable: ports that must not be given out now.
+        unavailable: ports that must not be given out now, and why.
 
     Raises:
         NoFreeCard: none is free; ``reason`` tells an assigned port that is held (``assigned``),
-            one that the table no longer has (``removed``), and a full house (``all``).
+            one that cannot be served (``unavailable``), one that the table no longer has
+            (``removed``), and a full house (``all``).
     """
     if assigned_port is None:
         free = [row for row in instances if _free(row, unavailable)]
@@ -36,6 +40,13 @@ def choose(
         if row.port == assigned_port:
             if _free(row, unavailable):
                 return row
+            if row.state in STARTABLE:
+                raise NoFreeCard(
+                    f"your port {assigned_port} cannot be served: {unavailable[assigned_port]}",
+                    reason="unavailable",
+                    port=assigned_port,
+                    why=unavailable[assigned_port],
+                )
             raise NoFreeCard(
                 f"your port {assigned_port} is in use at the moment",
                 reason="assigned",
@@ -48,5 +59,5 @@ def choose(
     )
 
 
-def _free(row: Instance, unavailable: Collection[int]) -> bool:
+def _free(row: Instance, unavailable: Mapping[int, str]) -> bool:
     return row.state in STARTABLE and row.port not in unavailable

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from manager.comfyui import ComfyUI, QueueAnswer, Work
 from manager.errors import LostRace, ManagerError
-from manager.gate import Gate
+from manager.gate.gate import Gate
 from manager.lifecycle import Lifecycle
 from manager.records import Instance
 from manager.settings import Settings

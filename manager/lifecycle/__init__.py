@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from manager import scheduler, workspace
 from manager.errors import AlreadyRunning, NotFound, NotPermitted, NotRunning, SettingsError
-from manager.gate import Gate
+from manager.gate.gate import Gate
 from manager.launcher.local import LocalLauncher
 from manager.lifecycle.doors import wanted_tokens
 from manager.lifecycle.moves import Moves
@@ -92,7 +92,7 @@ class Lifecycle:
             if t.ports.of_user(user.id):
                 raise AlreadyRunning("your ComfyUI is running already")
             row = scheduler.choose(
-                self._rows_of_table(t), fresh.assigned_port, self._gate.unavailable()
+                self._rows_of_table(t), fresh.assigned_port, self._gate.unavailable
             )
             before.append(row)
             if fresh.workspace is None:

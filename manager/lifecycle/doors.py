@@ -10,7 +10,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from manager.gate import Gate
+from manager.errors import GateFailed
+from manager.gate.gate import Gate
 from manager.records import Instance
 from manager.states import State
 from manager.store import Store
@@ -33,8 +34,21 @@ class Doors:
         self._lock = threading.Lock()
         self._withheld: set[int] = set()
 
-    def reconcile(self, without: int | None = None) -> None:
+    def open(self, port: int) -> None:
+        """Make the gates as the store wants them, and make sure that this port's is served.
+
+        Raises:
+            GateFailed: Caddy refused, or another program holds one of the port's gate ports.
+        """
+        unserved = self.reconcile()
+        if port in unserved:
+            raise GateFailed(unserved[port])
+
+    def reconcile(self, without: int | None = None) -> dict[int, str]:
         """Make the gates as the store wants them, and ``without`` closed in any case.
+
+        Returns:
+            Wanted ports that cannot be served because another program is in the way, and why.
 
         Raises:
             GateFailed: Caddy refused or does not run; what was live stays.
@@ -43,7 +57,7 @@ class Doors:
             tokens = wanted_tokens(self._store.read(lambda t: t.ports.holding()))
             for port in self._withheld | ({without} if without is not None else set()):
                 tokens.pop(port, None)
-            self._gate.apply(tokens)
+            return self._gate.apply(tokens)
 
     @contextmanager
     def withheld(self, port: int) -> Iterator[None]:

@@ -12,10 +12,10 @@ import logging
 import signal
 import time
 
-from manager import cards, runtime, workspace
+from manager import cards, workspace
 from manager.comfyui import ComfyUI, Work
 from manager.errors import GateFailed, LaunchFailed, WorkspaceFailed
-from manager.gate import Gate
+from manager.gate.gate import Gate, new_token
 from manager.launcher.command import build_command
 from manager.launcher.local import LocalLauncher
 from manager.launcher.protocol import LaunchSpec, Liveness, ProcessReport
@@ -52,7 +52,6 @@ class Steps:
         self._store = store
         self._moves = moves
         self._launcher = launcher
-        self._gate = gate
         self._comfyui = comfyui
         self.doors = Doors(store, gate)
         self._launched: set[str] = set()
@@ -126,7 +125,7 @@ class Steps:
         user = self._store.read(lambda t: t.users.get(row.user_id or 0))
         if user is None or user.workspace is None:
             raise LaunchFailed("the account is gone")
-        folder = runtime.offload(workspace.prepare, self._settings, user.workspace)
+        folder = workspace.prepare(self._settings, user.workspace)
         command = build_command(
             self._settings,
             self._settings.row(row.port),
@@ -155,9 +154,9 @@ class Steps:
         if time.monotonic() < self._gate_retry_at.get(launch_id, 0):
             return "opening"
         if row.token is None:
-            self._note(row, {"token": self._gate.new_token()})
+            self._note(row, {"token": new_token()})
         try:
-            self.doors.reconcile()
+            self.doors.open(row.port)
         except GateFailed as error:
             self._gate_retry_at[launch_id] = time.monotonic() + GATE_RETRY_S
             logger.warning("端口 %d: the gate does not open: %s", row.port, error)

@@ -44,7 +44,8 @@ class Users:
 
     def name_taken(self, username: str) -> bool:
         """Tell whether a name is in use; ``Bob`` and ``bob`` would be one person to people."""
-        return self._one("username = ? COLLATE NOCASE", username) is not None
+        names = self._connection.execute("SELECT username FROM users")
+        return any(row[0].casefold() == username.casefold() for row in names)
 
     def all(self) -> list[User]:
         """List the accounts by name."""

@@ -12,7 +12,7 @@ STEP_S = 0.02
 
 
 def wait_until(condition: Callable[[], T], timeout_s: float = 20, what: str = "condition") -> T:
-    """Call ``condition`` until it is true and give its value; fail with ``what`` at the deadline."""
+    """Call ``condition`` until it is true and give its value; at the deadline fail, saying what."""
     deadline = time.monotonic() + timeout_s
     while True:
         value = condition()

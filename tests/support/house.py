@@ -1,0 +1,63 @@
+"""A lifecycle and a watch on a real store, with stand-ins for everything that runs outside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+from manager import settings
+from manager.lifecycle import Lifecycle
+from manager.lifecycle.moves import Moves
+from manager.lifecycle.steps import Steps
+from manager.records import Instance, User
+from manager.settings import Settings
+from manager.store import Store
+from manager.watch import Watch
+from tests.support.stand_ins import Clock, ComfyUI, Gate, Launcher
+
+
+class House:
+    """The rooms under test and the stand-ins around them."""
+
+    def __init__(self, tmp_path: Path, **environ: str) -> None:
+        self.settings: Settings = settings.load(
+            {"COMFYUI_PATH": str(tmp_path), "CARD_KIND": "cpu", **environ}, root=tmp_path
+        )
+        (tmp_path / "main.py").touch()
+        self.store = Store(self.settings.database_path, 1)
+        self.clock, self.launcher, self.gate = Clock(), Launcher(), Gate()
+        self.comfyui = ComfyUI()
+        self.published: list[tuple[frozenset[int], frozenset[int]]] = []
+        # The stand-ins have the shape of the rooms, not their type.
+        outside: list[Any] = [self.launcher, self.gate, self.comfyui]
+        launcher, gate, comfyui = outside
+
+        def publish(ports: frozenset[int], users: frozenset[int]) -> None:
+            self.published.append((ports, users))
+
+        moves = Moves(self.settings, self.store, publish, self.clock)
+        steps = Steps(self.settings, self.store, moves, launcher, gate, comfyui)
+        self.lifecycle = Lifecycle(self.settings, self.store, moves, steps, launcher, gate)
+        self.lifecycle.recover()
+        self.watch = Watch(self.settings, self.lifecycle, comfyui, gate, publish)
+
+    def user(self, name: str, assigned_port: int | None = None) -> User:
+        """Add an account."""
+        user_id = self.store.write(
+            lambda t: t.users.insert(
+                name, "h", is_admin=False, assigned_port=assigned_port, must_change_password=False
+            )
+        )
+        return cast("User", self.store.read(lambda t: t.users.get(user_id)))
+
+    def row(self, port: int) -> Instance:
+        """Read a port's row."""
+        return self.lifecycle.instance(port)
+
+    def step(self, port: int) -> str:
+        """Have the lifecycle look at a port once."""
+        return self.lifecycle.step(self.row(port))
+
+    def close(self) -> None:
+        """Close the file."""
+        self.store.close()

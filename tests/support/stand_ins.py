@@ -1,0 +1,107 @@
+"""Small stand-ins for launcher, gate and ComfyUI, for the unit layer: no process, port or child."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from manager.comfyui import QueueAnswer, Work
+from manager.errors import GateFailed, LaunchFailed
+from manager.launcher.protocol import LaunchSpec, Liveness, ProcessReport
+
+IDLE = QueueAnswer(Work.IDLE, 0, 0)
+BUSY = QueueAnswer(Work.BUSY, 1, 2)
+UNKNOWN = QueueAnswer(Work.UNKNOWN, problem="timeout")
+
+
+class Clock:
+    """UTC epoch seconds that stand still until moved."""
+
+    now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Launcher:
+    """Remembers launches; they live until told otherwise."""
+
+    def __init__(self) -> None:
+        self.specs: dict[str, LaunchSpec] = {}
+        self.reports: dict[str, ProcessReport] = {}
+        self.stops: list[tuple[str, bool]] = []
+        self.stranger = False
+        self.refuse: str | None = None
+        self.output = ""
+
+    def start(self, spec: LaunchSpec) -> None:
+        if self.refuse:
+            raise LaunchFailed(self.refuse)
+        self.specs[spec.launch_id] = spec
+        self.reports[spec.launch_id] = ProcessReport(Liveness.ALIVE, pid=4000 + len(self.specs))
+
+    def poll(self, launch_id: str) -> ProcessReport:
+        return self.reports.get(launch_id, ProcessReport(Liveness.GONE))
+
+    def end(self, launch_id: str, exit_code: int) -> None:
+        self.reports[launch_id] = ProcessReport(Liveness.GONE, exit_code=exit_code)
+
+    def stop(self, launch_id: str, *, force: bool) -> None:
+        self.stops.append((launch_id, force))
+
+    def logs(self, launch_id: str, max_bytes: int) -> str:
+        return self.output[-max_bytes:]
+
+    def owns_port(self, launch_id: str, port: int) -> bool | None:
+        alive = self.poll(launch_id).liveness is Liveness.ALIVE
+        return alive and not self.stranger
+
+    def port_taken(self, port: int) -> bool:
+        return self.stranger
+
+    def prune(self, keep: int) -> None:
+        pass
+
+
+class Gate:
+    """Remembers what was applied; ``broken`` refuses."""
+
+    def __init__(self) -> None:
+        self.applied: list[dict[int, str]] = []
+        self.broken = False
+        self.unavailable: dict[int, str] = {}
+
+    @property
+    def open(self) -> dict[int, str]:
+        return self.applied[-1] if self.applied else {}
+
+    def apply(self, tokens: Mapping[int, str]) -> dict[int, str]:
+        if self.broken:
+            raise GateFailed("Caddy does not run")
+        self.applied.append(dict(tokens))
+        return {p: why for p, why in self.unavailable.items() if p in tokens}
+
+    def watch(self) -> None:
+        pass
+
+
+class ComfyUI:
+    """Answers what it was told, per port; asked ports are remembered."""
+
+    def __init__(self) -> None:
+        self.answers: dict[int, QueueAnswer] = {}
+        self.then: dict[int, QueueAnswer] = {}
+        self.worked_at: float | None = None
+        self.asked: list[int] = []
+
+    def queue(self, port: int, *, fresh: bool = False) -> QueueAnswer:
+        self.asked.append(port)
+        answer = self.answers.get(port, UNKNOWN)
+        if port in self.then:
+            self.answers[port] = self.then.pop(port)
+        return answer
+
+    def last_work_at(self, port: int) -> float | None:
+        return self.worked_at
+
+    def forget(self, port: int) -> None:
+        pass
