@@ -1,0 +1,262 @@
+"""The watch: when it looks, what counts as idle, and that doubt never ends anybody's work."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manager.comfyui import QueueAnswer, Work
+from manager.states import State
+from manager.watch import Track
+from tests.support.house import House
+from tests.support.stand_ins import BUSY, IDLE, UNKNOWN
+from tests.support.waiting import wait_until
+
+LIMIT = 600
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    built = House(tmp_path, QUEUE_CHECK_INTERVAL="1", IDLE_TIMEOUT=str(LIMIT), MAX_WORKERS="4")
+    yield built
+    built.close()
+
+
+def _run(house: House, name: str, assigned_port: int | None = None) -> int:
+    row = house.lifecycle.start(house.user(name, assigned_port))
+    house.comfyui.answers[row.port] = IDLE
+    house.step(row.port)
+    house.step(row.port)
+    return row.port
+
+
+def _tick(house: House, now: float) -> None:
+    """One round, and the end of what it began."""
+    house.watch.tick(now)
+    tracks = house.watch._tracks
+    wait_until(lambda: not any(t.in_flight for t in list(tracks.values())), what="looks to end")
+
+
+def _track(house: House, seconds: float = 0) -> Track:
+    _run(house, "ann")
+    track = Track(house.row(8001), 0.0)
+    track.idle_seconds = seconds
+    return track
+
+
+def test_idle_time_is_the_time_between_idle_answers(house: House) -> None:
+    track = _track(house)
+    for second in range(11):
+        track.take(IDLE, float(second), 2.0)
+    assert track.idle_seconds == 10
+
+
+def test_work_sets_the_idle_time_to_nothing(house: House) -> None:
+    track = _track(house, 500)
+    assert track.take(BUSY, 1.0, 2.0)
+    assert track.idle_seconds == 0
+    assert not track.take(BUSY, 2.0, 2.0)
+
+
+def test_what_is_unknown_neither_counts_nor_resets(house: House) -> None:
+    track = _track(house, 500)
+    track.take(IDLE, 0.0, 2.0)
+    for second in range(1, 100):
+        track.take(UNKNOWN, float(second), 2.0)
+    assert track.idle_seconds == 500
+    track.take(IDLE, 100.0, 2.0)
+    assert track.idle_seconds == 500
+    track.take(IDLE, 101.0, 2.0)
+    assert track.idle_seconds == 501
+
+
+def test_a_stalled_manager_does_not_count_its_own_sleep(house: House) -> None:
+    track = _track(house)
+    track.take(IDLE, 0.0, 2.0)
+    track.take(IDLE, 3600.0, 2.0)
+    assert track.idle_seconds == 2
+
+
+ANSWERS = st.lists(
+    st.tuples(st.sampled_from([IDLE, BUSY, UNKNOWN]), st.floats(0.01, 100)), max_size=60
+)
+
+
+@given(ANSWERS)
+def test_idle_time_never_exceeds_the_time_since_the_last_work(
+    steps: list[tuple[QueueAnswer, float]],
+) -> None:
+    track = Track.__new__(Track)
+    track.idle_seconds, track.idle_seen_at, track.silent = 0.0, None, 0
+    track.running = track.pending = None
+    now = last_work = 0.0
+    for answer, gap in steps:
+        now += gap
+        track.take(answer, now, 2.0)
+        if answer.work is Work.BUSY:
+            last_work = now
+        assert 0 <= track.idle_seconds <= now - last_work + 1e-9
+
+
+def test_it_looks_each_second_on_the_grid(house: House) -> None:
+    port = _run(house, "ann")
+    house.comfyui.asked.clear()
+    # Rounds come late by up to 0.9 s; the looks stay one a second.
+    for now in (0.0, 0.5, 1.3, 1.9, 2.9, 3.05, 4.0):
+        _tick(house, now)
+    assert house.comfyui.asked == [port] * 5
+
+
+def test_the_idle_limit_ends_it_and_says_why(house: House) -> None:
+    port = _run(house, "ann")
+    _tick(house, 0.0)
+    house.watch._tracks[port].idle_seconds = LIMIT - 0.5
+    house.watch._tracks[port].idle_seen_at = None
+    _tick(house, 1.0)
+    assert house.row(port).state is State.RUNNING
+    house.watch._tracks[port].idle_seconds = LIMIT
+    _tick(house, 2.0)
+    assert (house.row(port).state, house.row(port).stop_reason) == (State.STOPPING, "idle")
+
+
+def test_work_found_at_the_last_question_starts_the_count_anew(house: House) -> None:
+    port = _run(house, "ann")
+    _tick(house, 0.0)
+    house.watch._tracks[port].idle_seconds = LIMIT
+    house.comfyui.then[port] = BUSY
+    _tick(house, 1.0)
+    assert house.row(port).state is State.RUNNING
+    assert house.watch._tracks[port].idle_seconds == 0
+
+
+def test_jobs_too_short_to_be_met_count_as_work(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = _run(house, "ann")
+    _tick(house, 0.0)
+    monkeypatch.setattr("manager.watch.time.time", lambda: 5000.0)
+    house.comfyui.worked_at = 4990.0
+    house.watch._tracks[port].idle_seconds = LIMIT
+    _tick(house, 1.0)
+    assert house.row(port).state is State.RUNNING
+    assert house.watch._tracks[port].idle_seconds == 10
+
+
+def test_a_silent_instance_is_never_ended_for_idleness(house: House) -> None:
+    port = _run(house, "ann")
+    _tick(house, 0.0)
+    house.watch._tracks[port].idle_seconds = LIMIT + 100
+    house.comfyui.answers[port] = UNKNOWN
+    for second in range(1, 8):
+        _tick(house, float(second))
+    assert house.row(port).state is State.RUNNING
+    reading = house.watch.reading(port)
+    assert reading is not None
+    assert not reading.responding
+    assert reading.idle_left is None
+
+
+def test_hung_instances_do_not_delay_the_others(house: House) -> None:
+    ports = [_run(house, f"u{n}") for n in range(4)]
+    _tick(house, 0.0)
+    hung = threading.Event()
+    real = house.comfyui.queue
+
+    def queue(port: int, *, fresh: bool = False) -> QueueAnswer:
+        if port != ports[0]:
+            hung.wait(30)
+            return UNKNOWN
+        return real(port, fresh=fresh)
+
+    house.comfyui.queue = queue  # type: ignore[method-assign]
+    for track in house.watch._tracks.values():
+        track.silent = int(track.port != ports[0])
+    try:
+        for second in range(1, 6):
+            house.comfyui.asked.clear()
+            house.watch.tick(float(second))
+            wait_until(lambda: house.comfyui.asked == [ports[0]], what="the healthy one")
+            # One of the workers may wait for the silent ones, no more.
+            tracks = house.watch._tracks.values()
+            assert sum(t.in_flight for t in tracks if t.port != ports[0]) == 1
+        skipped = {t.port: t.skipped for t in house.watch._tracks.values()}
+        assert skipped[ports[0]] == 0
+        assert sum(skipped.values()) >= 12
+    finally:
+        hung.set()
+
+
+def test_idle_times_are_written_now_and_then_and_only_then(house: House) -> None:
+    port = _run(house, "ann")
+    _tick(house, 0.0)
+    house.watch._tracks[port].idle_seconds = 12
+    house.comfyui.answers[port] = UNKNOWN
+    for second in range(1, 30):
+        _tick(house, float(second))
+    assert house.row(port).idle_count == 0
+    _tick(house, 30.0)
+    assert house.row(port).idle_count == 12
+
+
+def test_an_adopted_instance_keeps_its_idle_time(house: House, tmp_path: Path) -> None:
+    port = _run(house, "ann")
+    house.lifecycle.note_checks({house.row(port).launch_id or "": 99})
+    again = House(tmp_path)
+    again.launcher.reports, again.comfyui.answers = house.launcher.reports, {port: IDLE}
+    _tick(again, 0.0)
+    reading = again.watch.reading(port)
+    assert reading is not None
+    assert reading.idle_seconds == 99
+    again.close()
+
+
+def test_a_machine_at_rest_writes_nothing(house: House) -> None:
+    written: list[object] = []
+    real = house.store.write
+    house.store.write = lambda work: (written.append(work), real(work))[1]  # type: ignore[method-assign]
+    for second in range(100):
+        _tick(house, float(second))
+    assert not written
+
+
+def test_the_next_user_gets_a_new_count(house: House) -> None:
+    port = _run(house, "ann")
+    _tick(house, 0.0)
+    house.watch._tracks[port].idle_seconds = 50
+    ann = house.store.read(lambda t: t.users.by_name("ann"))
+    assert ann is not None
+    house.lifecycle.stop(port, by=ann, reason="user")
+    house.launcher.end(house.row(port).launch_id or "", -15)
+    _tick(house, 1.0)
+    assert house.row(port).state is State.IDLE
+    _tick(house, 2.0)
+    assert house.watch.reading(port) is None
+    _run(house, "bob", assigned_port=port)
+    _tick(house, 3.0)
+    reading = house.watch.reading(port)
+    assert reading is not None
+    assert reading.idle_seconds == 0
+
+
+def test_one_broken_look_does_not_end_the_watch(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = _run(house, "ann"), _run(house, "bob")
+    real = house.lifecycle.step
+
+    def step(row: object) -> str:
+        if row.port == first:  # type: ignore[attr-defined]
+            raise ZeroDivisionError("broken")
+        return real(row)  # type: ignore[arg-type]
+
+    house.lifecycle.step = step  # type: ignore[method-assign]
+    house.comfyui.asked.clear()
+    _tick(house, 0.0)
+    _tick(house, 1.0)
+    assert house.comfyui.asked == [second, second]
+    assert f"端口 {first}: the look failed" in caplog.text
