@@ -47,6 +47,7 @@ def setup(mode: str) -> None:
             warnings.simplefilter("ignore")
             import eventlet  # type: ignore[import-untyped]
             import eventlet.tpool  # type: ignore[import-untyped]
+            import eventlet.wsgi  # type: ignore[import-untyped]
         eventlet.monkey_patch()
         if not eventlet.patcher.is_monkey_patched("socket"):
             raise RuntimeError("eventlet could not patch the standard library")
@@ -76,6 +77,35 @@ def offload_heavy(function: Callable[..., T], *args: object) -> T:
         _heavy = threading.BoundedSemaphore(HEAVY_AT_ONCE)
     with _heavy:
         return offload(function, *args)
+
+
+class GreenHttpServer:
+    """eventlet's WSGI server on a listening socket; it can be told to finish."""
+
+    def __init__(
+        self, listener: socket.socket, app: Callable[..., Any], max_connections: int
+    ) -> None:
+        """Begin to serve. An open websocket counts as a connection."""
+        # Not at the top: logging's locks would be made before the patch.
+        import logging
+
+        self._thread = _eventlet.spawn(
+            _eventlet.wsgi.server,
+            listener,
+            app,
+            log=logging.getLogger("eventlet.wsgi"),
+            log_output=False,
+            # Else a traceback goes to the visitor.
+            debug=False,
+            max_size=max_connections,
+        )
+
+    def stop(self, limit_s: float) -> None:
+        """Take no more requests and wait for those under way, up to ``limit_s`` seconds."""
+        # The accepting loop takes SystemExit as the sign to finish what it has begun.
+        self._thread.kill(SystemExit())
+        with _eventlet.Timeout(limit_s, False):
+            self._thread.wait()
 
 
 class StopSignal:

@@ -1,0 +1,143 @@
+"""Serving: the listening socket, the server in the mode in force, and the loop that tells pages."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from typing import Protocol
+
+from flask import Flask
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from manager import runtime
+from manager.errors import SettingsError
+from manager.settings import Settings
+from manager.web.app import create_app
+from manager.web.house import Manager
+from manager.web.live import Live
+from manager.web.services import EXTENSION
+from manager.web.sockets import create_socketio
+
+logger = logging.getLogger(__name__)
+
+BACKLOG = 128
+MAX_CONNECTIONS = 4096
+"""At once; an open page holds one. eventlet's own default of 1024 is reached by 1024 pages."""
+
+END_S = 5.0
+"""Time that requests under way have to finish when the manager ends."""
+
+WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not bound
+
+
+class HttpServer(Protocol):
+    """A server at work."""
+
+    def stop(self, limit_s: float) -> None:
+        """Take no more requests, finish those under way."""
+
+
+class Server:
+    """The manager's pages, being served."""
+
+    def __init__(self, url: str, http: HttpServer, live: Live, telling: threading.Thread) -> None:
+        """Keep the parts; they are at work already."""
+        self.url = url
+        self._http = http
+        self._live = live
+        self._telling = telling
+
+    def stop(self) -> None:
+        """Close open pages' connections, finish requests under way, and end."""
+        self._live.end()
+        self._telling.join(END_S)
+        self._http.stop(END_S)
+
+
+def serve(manager: Manager) -> Server:
+    """Begin to serve and return.
+
+    Raises:
+        SettingsError: the address cannot be listened on; nothing has been started.
+    """
+    listener = listen(manager.settings)
+    app = create_app(manager)
+    create_socketio(app, manager)
+    live: Live = app.extensions[EXTENSION].live
+    telling = threading.Thread(target=live.run, name="telling", daemon=True)
+    telling.start()
+    http = _begin(listener, app)
+    return Server(_url(manager.settings, listener), http, live, telling)
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Open the listening socket.
+
+    Raises:
+        SettingsError: says why it cannot be had and what to change.
+    """
+    host, port = settings.manager_host, settings.manager_port
+    try:
+        family, kind, protocol, _name, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise _cannot_listen(host, port, error) from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise _cannot_listen(host, port, error) from error
+    return listener
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> SettingsError:
+    return SettingsError(
+        f"MANAGER_PORT = {port} on MANAGER_HOST = {host} cannot be listened on: "
+        f"{error.strerror or error}; end the program that uses it, or set another port"
+    )
+
+
+def _url(settings: Settings, listener: socket.socket) -> str:
+    host = "localhost" if settings.manager_host in WILDCARDS else settings.manager_host
+    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+
+
+def _begin(listener: socket.socket, app: Flask) -> HttpServer:
+    if runtime.mode() == "eventlet":
+        return runtime.GreenHttpServer(listener, app, MAX_CONNECTIONS)
+    return ThreadedHttpServer(listener, app)
+
+
+class _QuietHandler(WSGIRequestHandler):
+    """Werkzeug's handler without a line for each request; HTTP/1.1 for kept connections."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Log nothing."""
+
+
+class ThreadedHttpServer:
+    """Werkzeug's threaded server: the way out of eventlet, and what the tests use."""
+
+    def __init__(self, listener: socket.socket, app: Flask) -> None:
+        """Begin to serve in a thread."""
+        host, port = listener.getsockname()[:2]
+        self._server = make_server(
+            host, port, app, threaded=True, request_handler=_QuietHandler, fd=listener.fileno()
+        )
+        # The server works on a duplicate of the descriptor.
+        listener.close()
+        self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
+        self._thread.start()
+
+    def stop(self, limit_s: float) -> None:
+        """Take no more requests; those under way go on in their threads."""
+        self._server.shutdown()
+        self._thread.join(limit_s)
+        self._server.server_close()

@@ -1,0 +1,41 @@
+"""What the routes share: the built manager, the live connections, and acts that touch both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flask import current_app
+
+from manager.records import User
+from manager.web.guard import current_sid
+from manager.web.house import Manager
+from manager.web.live import Live
+from manager.web.views import Revision
+
+EXTENSION = "comfyui_manager"
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts that a request needs."""
+
+    manager: Manager
+    revision: Revision
+    live: Live
+
+    def end_session(self, sid: str) -> None:
+        """Log a session out and close what it has open."""
+        if sid:
+            self.manager.accounts.logout(sid)
+            self.live.accounts_changed()
+
+    def change_password(self, user: User, old: str, new: str) -> None:
+        """Set a user's own password; his other sessions end."""
+        self.manager.accounts.change_password(user, old, new, keep_sid=current_sid())
+        self.live.accounts_changed()
+
+
+def services() -> Services:
+    """Give the services of the application that answers."""
+    found: Services = current_app.extensions[EXTENSION]
+    return found

@@ -1,0 +1,56 @@
+"""Socket.IO: lets pages of our own origin listen. Pages only listen; no event comes from them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask, request, session
+from flask_socketio import SocketIO
+from socketio.exceptions import ConnectionRefusedError as Refusal  # type: ignore[import-untyped]
+
+from manager import runtime
+from manager.web.guard import SESSION_KEY, own_origin
+from manager.web.house import Manager
+from manager.web.live import Live
+from manager.web.services import EXTENSION, Services
+from manager.web.views import Address
+
+MAX_MESSAGE_BYTES = 4096
+"""What a page may send: nothing but the protocol's own packets."""
+
+
+def create_socketio(app: Flask, manager: Manager) -> SocketIO:
+    """Join Socket.IO to the application and the live connections to Socket.IO."""
+    services: Services = app.extensions[EXTENSION]
+    live: Live = services.live
+
+    def of_our_origin(origin: str | None, environ: dict[str, Any]) -> bool:
+        return origin is not None and origin == own_origin(manager.settings, environ)
+
+    socketio = SocketIO(
+        app,
+        async_mode=runtime.mode(),  # type: ignore[arg-type]
+        cors_allowed_origins=of_our_origin,  # type: ignore[arg-type]
+        manage_session=False,
+        max_http_buffer_size=MAX_MESSAGE_BYTES,
+        logger=False,
+        engineio_logger=False,
+    )
+
+    @socketio.on("connect")
+    def on_connect(_auth: object = None) -> None:
+        address = Address.of(request.environ)
+        connection_id = str(request.sid)  # type: ignore[attr-defined]
+        if live.admit(connection_id, str(session.get(SESSION_KEY, "")), address) is None:
+            raise Refusal("not_authenticated")
+
+    @socketio.on("disconnect")
+    def on_disconnect(_reason: object = None) -> None:
+        live.leave(str(request.sid))  # type: ignore[attr-defined]
+
+    live.attach(
+        send=lambda event, data, to: socketio.emit(event, data, to=to),
+        close=socketio.server.disconnect,  # type: ignore[attr-defined]
+    )
+    manager.on_change(live.changed)
+    return socketio

@@ -1,0 +1,147 @@
+// Small helpers for the page. Everything is written as text, never as markup.
+
+import { clock, moment } from "./format.js";
+import { language, t } from "./i18n.js";
+
+export const role = (root, name) => root.querySelector(`[data-role="${name}"]`);
+export const field = (root, name) => root.querySelector(`[data-field="${name}"]`);
+
+export function setText(element, text) {
+  const value = String(text ?? "");
+  if (element && element.textContent !== value) element.textContent = value;
+}
+
+export function show(element, visible) {
+  if (element) element.hidden = !visible;
+}
+
+/** Put a point in time into an element; null empties it to a dash or to `empty`. */
+export function setMoment(element, epoch, empty = "–") {
+  if (epoch === null || epoch === undefined) {
+    setText(element, empty);
+    return;
+  }
+  const date = new Date(epoch * 1000);
+  const iso = date.toISOString();
+  if (element.firstElementChild?.dateTime === iso) return;
+  const time = document.createElement("time");
+  time.dateTime = iso;
+  time.title = date.toLocaleString(language);
+  time.textContent = moment(date, language);
+  element.replaceChildren(time);
+}
+
+/** Put the times that the server wrote in UTC into the reader's zone. */
+export function localTimes(root = document) {
+  for (const time of root.querySelectorAll("time[data-time]")) {
+    const date = new Date(time.dateTime);
+    time.title = date.toLocaleString(language);
+    setText(time, moment(date, language));
+  }
+}
+
+export function setState(root, state) {
+  const badge = role(root, "state");
+  badge.dataset.state = state;
+  setText(role(badge, "state-text"), t(`state.${state}`));
+}
+
+/** Say something that went wrong, where the page has a place for it. */
+export function showProblem(place, message) {
+  if (!place) return;
+  if (!message) {
+    place.replaceChildren();
+    return;
+  }
+  const box = document.createElement("div");
+  box.className = "notice";
+  box.dataset.tone = "danger";
+  const text = document.createElement("p");
+  text.textContent = message;
+  box.append(text);
+  place.replaceChildren(box);
+}
+
+export function toast(message) {
+  const box = document.createElement("div");
+  box.className = "toast";
+  box.textContent = message;
+  document.querySelector("[data-toasts]").append(box);
+  setTimeout(() => box.remove(), 5000);
+}
+
+/** Ask in the page's dialog; resolves to true when the dangerous button was chosen. */
+export function ask(title, text, yes) {
+  const dialog = document.querySelector("[data-confirm]");
+  setText(role(dialog, "title"), title);
+  setText(role(dialog, "text"), text);
+  setText(role(dialog, "yes"), yes);
+  dialog.returnValue = "no";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+  });
+}
+
+/** Copy a text field. Browsers offer the clipboard only on HTTPS and localhost: else select it. */
+export async function copyFrom(input) {
+  input.focus();
+  input.select();
+  try {
+    if (navigator.clipboard) await navigator.clipboard.writeText(input.value);
+    else if (!document.execCommand("copy")) throw new Error("refused");
+    toast(t("common.copied"));
+  } catch {
+    toast(t("common.copy_failed"));
+  }
+}
+
+/** Run `work` with the button marked as busy, so that a second click does nothing. */
+export async function whileBusy(button, work) {
+  if (button.getAttribute("aria-busy") === "true") return;
+  button.setAttribute("aria-busy", "true");
+  try {
+    await work();
+  } finally {
+    button.removeAttribute("aria-busy");
+  }
+}
+
+/** Show a log and stay at its end if the reader is there. */
+export function setLog(element, text) {
+  const atEnd = element.scrollHeight - element.scrollTop - element.clientHeight < 40;
+  setText(element, text || t("common.log_empty"));
+  if (atEnd) element.scrollTop = element.scrollHeight;
+}
+
+export function closeMenus() {
+  document.addEventListener("click", (event) => {
+    for (const menu of document.querySelectorAll("[data-menu][open]")) {
+      if (!menu.contains(event.target)) menu.open = false;
+    }
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    for (const menu of document.querySelectorAll("[data-menu][open]")) menu.open = false;
+  });
+}
+
+/** The buttons that show what was typed into a password field. */
+export function revealPasswords() {
+  for (const group of document.querySelectorAll("[data-password]")) {
+    const button = group.querySelector("[data-reveal]");
+    const input = group.querySelector("input");
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      const visible = input.type === "password";
+      input.type = visible ? "text" : "password";
+      button.setAttribute("aria-pressed", String(visible));
+      button.setAttribute("aria-label", visible ? button.dataset.hide : button.dataset.show);
+      const use = button.querySelector("use");
+      const href = use.getAttribute("href").split("#")[0];
+      use.setAttribute("href", `${href}#${visible ? "eye-slash-fill" : "eye-fill"}`);
+    });
+  }
+}
+
+export { clock };

@@ -1,0 +1,46 @@
+// The live connection: events of manager/web/live.py as DOM events, and a bar while it is lost.
+
+import { io } from "../../vendor/socket.io-4.8.4.esm.min.js";
+import { get } from "./api.js";
+import { show } from "./dom.js";
+
+export const STATE_EVENT = "state";
+export const OVERVIEW_EVENT = "overview";
+export const OVERVIEW_DIFF_EVENT = "overview_diff";
+
+const LOST_AFTER_MS = 1500;
+
+/** Connect; `handlers` maps event names to functions, `refetch` is called after every gap. */
+export function connect(handlers, refetch) {
+  const bar = document.querySelector("[data-connection]");
+  const socket = io({ transports: ["websocket", "polling"], reconnectionDelayMax: 5000 });
+  let timer = 0;
+  let wasLost = false;
+
+  const lost = () => {
+    wasLost = true;
+    // A blink is not worth a word.
+    if (!timer) timer = setTimeout(() => show(bar, true), LOST_AFTER_MS);
+  };
+
+  socket.on("connect", () => {
+    clearTimeout(timer);
+    timer = 0;
+    show(bar, false);
+    if (wasLost) refetch();
+    wasLost = false;
+  });
+  socket.on("disconnect", async (reason) => {
+    lost();
+    if (reason !== "io server disconnect") return;
+    // Told to go: the session ended, or its rights changed. The answer leads to the login page.
+    await get("/api/user/state").then(() => setTimeout(() => socket.connect(), 500)).catch(() => {});
+  });
+  socket.on("connect_error", async (error) => {
+    lost();
+    if (error.message !== "not_authenticated") return;
+    await get("/api/user/state").then(() => setTimeout(() => socket.connect(), 2000)).catch(() => {});
+  });
+  for (const [name, handler] of Object.entries(handlers)) socket.on(name, handler);
+  return socket;
+}

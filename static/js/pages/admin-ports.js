@@ -1,0 +1,84 @@
+// The table of ports: who has which card, how idle, stop and log.
+
+import { get, post } from "../lib/api.js";
+import { ask, clock, field, role, setLog, setMoment, setState, setText, show, showProblem, toast, whileBusy } from "../lib/dom.js";
+import { t } from "../lib/i18n.js";
+
+const body = role(document, "ports");
+const logDialog = document.querySelector("[data-log]");
+const problem = document.querySelector("[data-page-problem]");
+
+let shownPort = null;
+
+function queueText(port) {
+  if (port.running === null) return "–";
+  const counts = t("admin.ports.queue_value", { running: port.running, pending: port.pending });
+  return port.responding === false ? `${counts} (${t("admin.ports.not_responding")})` : counts;
+}
+
+function renderPort(port) {
+  const row = body.querySelector(`[data-port="${port.port}"]`);
+  if (!row) return;
+  row.dataset.state = port.state;
+  setState(row, port.state);
+  setText(field(row, "fault"), port.fault);
+  setText(field(row, "username"), port.username ?? "–");
+  setMoment(field(row, "since"), port.username ? port.started_at : null, "");
+  setText(field(row, "queue"), queueText(port));
+  const running = port.state === "running" && port.idle_seconds !== null;
+  const idle = { idle: clock(port.idle_seconds), timeout: clock(port.idle_timeout) };
+  setText(field(row, "idle_text"), running ? t("admin.ports.idle_value", idle) : "–");
+  const bar = field(row, "idle_bar");
+  show(bar, running);
+  bar.max = port.idle_timeout;
+  bar.value = port.idle_seconds ?? 0;
+  row.querySelector('[data-action="stop"]').disabled = !port.actions.includes("stop");
+}
+
+export function renderPorts(ports) {
+  ports.forEach(renderPort);
+  const used = ports.filter((port) => ["starting", "running", "stopping"].includes(port.state)).length;
+  setText(role(document, "in-use"), t("admin.ports.in_use", { used, total: ports.length }));
+}
+
+async function stop(row, button) {
+  const port = row.dataset.port;
+  const username = field(row, "username").textContent;
+  const title = t("admin.ports.stop_confirm.title", { port });
+  if (!(await ask(title, t("admin.ports.stop_confirm.text", { username }), t("admin.ports.stop_confirm.yes")))) return;
+  showProblem(problem, "");
+  await whileBusy(button, async () => {
+    try {
+      renderPort((await post(`/api/admin/ports/${port}/stop`)).instance);
+      toast(t("admin.stop_asked", { port }));
+    } catch (error) {
+      showProblem(problem, error.message);
+    }
+  });
+}
+
+async function refreshLog() {
+  const place = role(logDialog, "log");
+  try {
+    setLog(place, (await get(`/api/admin/ports/${shownPort}/log`)).log);
+  } catch (error) {
+    setText(place, error.message);
+  }
+}
+
+async function openLog(row) {
+  shownPort = row.dataset.port;
+  setText(role(logDialog, "title"), t("admin.log.title", { port: shownPort }));
+  setText(role(logDialog, "log"), "");
+  logDialog.showModal();
+  await refreshLog();
+}
+
+body.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-action]");
+  const row = event.target.closest("[data-port]");
+  if (!button || !row) return;
+  if (button.dataset.action === "stop") stop(row, button);
+  else openLog(row);
+});
+logDialog.querySelector('[data-action="refresh"]').addEventListener("click", refreshLog);

@@ -1,0 +1,189 @@
+"""The real program as a child process, for browser and whole-program tests.
+
+``ManagerProcess`` runs ``comfyui_manager.py serve`` with its own folder, ports and Caddyfile, on
+loopback only, with the demo in place of ComfyUI. ``stop`` ends it the way an operator does and
+proves that nothing is left.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+import psutil
+
+from tests.support.ports import free_ports
+from tests.support.waiting import wait_until
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+LOOPBACK = "127.0.0.1"
+READY_S = 60.0
+END_S = 60.0
+
+
+class ManagerProcess:
+    """One manager with its Caddy and instances, all below ``folder``."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        rows: int = 2,
+        mode: str = "eventlet",
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """Choose ports and write nothing but a copy of the shipped Caddyfile."""
+        self.folder = folder
+        self.folder.mkdir(parents=True, exist_ok=True)
+        ports = free_ports(1 + 3 * rows)
+        self.port = ports[0]
+        table = [tuple(ports[1 + 3 * n : 4 + 3 * n]) for n in range(rows)]
+        self.ports = [row[0] for row in table]
+        self.external_ports = [row[1] for row in table]
+        self.workspace_ports = [row[2] for row in table]
+        self.url = f"http://{LOOPBACK}:{self.port}"
+        self.data_dir = folder / "data"
+        self.log_path = folder / "manager.log"
+        self.output_path = folder / "output.txt"
+        self.caddyfile = folder / "Caddyfile"
+        shutil.copyfile(ROOT / "Caddyfile", self.caddyfile)
+        self.env = {
+            **self._clean_environment(),
+            "MANAGER_HOST": LOOPBACK,
+            "MANAGER_PORT": str(self.port),
+            "GATE_HOST": LOOPBACK,
+            "PORTS": ",".join(f"{a}:{b}:{c}:{n}" for n, (a, b, c) in enumerate(table, 1)),
+            "COMFYUI_PATH": str(folder / "no-comfyui"),
+            "CARD_KIND": "cpu",
+            "DATA_DIR": str(self.data_dir),
+            "DATABASE_PATH": str(folder / "comfyui_manager.db"),
+            "LOG_PATH": str(self.log_path),
+            "CADDYFILE": str(self.caddyfile),
+            "ASYNC_MODE": mode,
+            **(settings or {}),
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @staticmethod
+    def _clean_environment() -> dict[str, str]:
+        kept = {"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "USER"}
+        return {name: value for name, value in os.environ.items() if name in kept}
+
+    def start(self) -> ManagerProcess:
+        """Start the program and wait until it answers."""
+        with self.output_path.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, str(ROOT / "comfyui_manager.py"), "serve"],
+                cwd=self.folder,
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            wait_until(self._answers, READY_S, "the manager answers")
+        except AssertionError as error:
+            told = self.told()
+            self.stop()
+            raise AssertionError(f"{error}\n{told}") from None
+        return self
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, "the manager has ended"
+        return self.health() is not None
+
+    def health(self) -> dict[str, object] | None:
+        """Ask whether it answers; None when it does not."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(f"{self.url}/healthz", timeout=5) as answer:
+                content: dict[str, object] = json.load(answer)
+                return content
+        except (urllib.error.URLError, OSError):
+            return None
+
+    def told(self) -> str:
+        """Give what the program printed and logged, for a failure's report."""
+        texts = []
+        for path in (self.output_path, self.log_path):
+            if path.exists():
+                text = path.read_text(encoding="utf-8", errors="replace")[-6000:]
+                texts.append(f"--- {path.name}\n{text}")
+        return "\n".join(texts)
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run one of the operator's commands on this manager."""
+        return subprocess.run(
+            [sys.executable, str(ROOT / "comfyui_manager.py"), *command],
+            cwd=self.folder,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=END_S + 60,
+            check=False,
+        )
+
+    def stop(self) -> None:
+        """End the manager, its instances and Caddy, and prove that nothing is left."""
+        ended = self.run("stop")
+        if self.process is not None:
+            process = self.process
+            try:
+                wait_until(lambda: process.poll() is not None, END_S, "the manager has ended")
+            except AssertionError:
+                process.kill()
+                process.wait()
+                raise
+        self._nothing_left(ended.stdout + ended.stderr)
+
+    def _nothing_left(self, said: str) -> None:
+        try:
+            wait_until(lambda: not self.processes(), END_S, "no process is left")
+        except AssertionError as error:
+            left = self.processes()
+            for process in left:
+                process.kill()
+            raise AssertionError(f"{error}: {left}\n{said}\n{self.told()}") from None
+
+    def processes(self) -> list[psutil.Process]:
+        """List the living processes that belong to this manager, by what they were started with."""
+        mark = str(self.folder)
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
+                    continue
+                words = [*process.cmdline(), process.environ().get("DATA_DIR", "")]
+                if any(mark in word for word in [*words, *self._marks(process)]):
+                    found.append(process)
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+        return found
+
+    @staticmethod
+    def _marks(process: psutil.Process) -> list[str]:
+        environ = process.environ()
+        return [environ.get(name, "") for name in ("XDG_DATA_HOME", "HOME", "PWD")]
+
+    def __enter__(self) -> ManagerProcess:
+        """Start."""
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop."""
+        self.stop()
