@@ -50,7 +50,8 @@ def read(pid: int) -> Identity | None:
         return None
     # The program's name stands in brackets and may itself hold brackets and spaces.
     fields = stat.rpartition(")")[2].split()
-    if fields[0] in _DEAD:
+    # The first thread of a dying program may be gone while others still hold its ports.
+    if fields[0] in _DEAD and int(fields[17]) <= 1:
         return None
     return Identity(pid, int(fields[19]), boot_id())
 
@@ -64,21 +65,31 @@ def send(identity: Identity, number: signal.Signals) -> bool:
     """Signal exactly this process; False when it has ended.
 
     The descriptor pins the process first, then it is identified: between the check and the signal
-    the pid cannot come to mean another one.
+    the pid cannot come to mean another one. Kernels before Linux 5.3 have no such descriptor; the
+    check right before the signal is then all there is.
 
     Raises:
         PermissionError: the process belongs to another user.
     """
-    try:
-        descriptor = os.pidfd_open(identity.pid)
-    except ProcessLookupError:
-        return False
+    descriptor = _pin(identity.pid)
     try:
         if not alive(identity):
             return False
-        signal.pidfd_send_signal(descriptor, number)
+        if descriptor is None:
+            os.kill(identity.pid, number)
+        else:
+            signal.pidfd_send_signal(descriptor, number)
     except ProcessLookupError:
         return False
     finally:
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
     return True
+
+
+def _pin(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        # No such process, which the caller finds out, or no such system call.
+        return None

@@ -1,8 +1,8 @@
 """A user's directories: made, tried and found again. They outlive instances; nothing is wiped.
 
-``data/workspaces/<user id>-<slug>/{input,output,temp,user}``. The id makes the name unique and
-carries the meaning; the slug is there for people who look into the folder. A renamed user keeps
-his directory. Called by ``lifecycle`` before a start.
+``data/workspaces/<user id>-<slug>-<random>/{input,output,temp,user}``. The name is made once and
+kept with the account, so a renamed user keeps his files and nobody inherits another's; the slug
+is there for people who look into the folder. Called by ``lifecycle``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import secrets
 import stat
 import tempfile
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from manager.settings import Settings
 
 FOLDER_MODE = 0o700
 SLUG_LENGTH = 40
+_FOLDER = re.compile(r"[0-9]+-[A-Za-z0-9_-]+")
 _HARMFUL = re.compile(r"[^A-Za-z0-9_-]+")
 _TRIAL = b"\0" * 4096
 
@@ -29,7 +31,6 @@ _TRIAL = b"\0" * 4096
 class Workspace:
     """Where one user's files are."""
 
-    user_id: int
     path: Path
     input: Path
     output: Path
@@ -37,25 +38,17 @@ class Workspace:
     user: Path
 
 
-def slug(username: str) -> str:
-    """Turn any name into a harmless piece of a file name; empty when nothing is left of it."""
-    return _HARMFUL.sub("-", username).strip("-")[:SLUG_LENGTH].rstrip("-")
+def folder_name(user_id: int, username: str) -> str:
+    """Make a name for a user's folder, once: any username gives a harmless one.
 
-
-def locate(settings: Settings, user_id: int, username: str) -> Workspace:
-    """Say where a user's files are or would be; touches nothing.
-
-    Raises:
-        WorkspaceFailed: the folder of workspaces cannot be looked into.
+    The random end keeps a database that was made anew from giving an old folder to a new user.
     """
-    parent = settings.data_dir / "workspaces"
-    wanted = parent / f"{user_id}-{slug(username)}".rstrip("-")
-    path = wanted if _is_folder(wanted) else _existing(parent, user_id) or wanted
-    return Workspace(user_id, path, path / "input", path / "output", path / "temp", path / "user")
+    slug = _HARMFUL.sub("-", username)[:SLUG_LENGTH].strip("-")
+    return "-".join(part for part in (str(user_id), slug, secrets.token_hex(4)) if part)
 
 
-def prepare(settings: Settings, user_id: int, username: str) -> Workspace:
-    """Make all of a user's directories and write into each.
+def prepare(settings: Settings, name: str) -> Workspace:
+    """Make all directories of the workspace ``name`` and write into each.
 
     ComfyUI itself starts with directories it cannot write, and only fails later, in the user's
     hands: so each is tried here.
@@ -63,7 +56,21 @@ def prepare(settings: Settings, user_id: int, username: str) -> Workspace:
     Raises:
         WorkspaceFailed: names the directory, what the system said and what to do.
     """
-    return offload(_prepare, settings, user_id, username)
+    return offload(_prepare, settings, name)
+
+
+def _prepare(settings: Settings, name: str) -> Workspace:
+    if not _FOLDER.fullmatch(name):
+        raise WorkspaceFailed(f"{name!r} is no name of a workspace", folder=name)
+    parent = settings.data_dir / "workspaces"
+    path = parent / name
+    workspace = Workspace(path, path / "input", path / "output", path / "temp", path / "user")
+    for folder in (settings.data_dir, parent, path):
+        _make(folder)
+    for folder in (workspace.input, workspace.output, workspace.temp, workspace.user):
+        _make(folder)
+        _try_to_write(folder)
+    return workspace
 
 
 def disk_use(path: Path) -> int:
@@ -91,36 +98,6 @@ def _add_up(folder: str, pending: list[str]) -> int:
         # Removed or closed off while we count: an instance may be at work in there.
         return total
     return total
-
-
-def _prepare(settings: Settings, user_id: int, username: str) -> Workspace:
-    workspace = locate(settings, user_id, username)
-    settings_dir = settings.data_dir
-    for folder in (settings_dir, workspace.path.parent, workspace.path):
-        _make(folder)
-    for folder in (workspace.input, workspace.output, workspace.temp, workspace.user):
-        _make(folder)
-        _try_to_write(folder)
-    return workspace
-
-
-def _existing(parent: Path, user_id: int) -> Path | None:
-    """Find a directory this user had under another name; the id is a number, so safe to match."""
-    try:
-        folders = sorted(parent.iterdir())
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise _failed(parent, error) from error
-    number = str(user_id)
-    return next((one for one in folders if one.name.partition("-")[0] == number), None)
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError as error:
-        raise _failed(path, error) from error
 
 
 def _make(folder: Path) -> None:

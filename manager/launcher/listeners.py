@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from manager.launcher.identity import PROC
+from manager.launcher.processes import PROC
 
 _TABLES = ("net/tcp", "net/tcp6")
 _LISTEN = "0A"

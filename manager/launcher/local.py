@@ -8,6 +8,7 @@ started again finds, looks at and ends the same launches. Called by ``lifecycle`
 from __future__ import annotations
 
 import builtins
+import contextlib
 import errno
 import re
 import shutil
@@ -18,8 +19,8 @@ import time
 from pathlib import Path
 
 from manager.errors import LaunchFailed
+from manager.identity import Identity, alive, send
 from manager.launcher import logs, supervisor
-from manager.launcher.identity import Identity
 from manager.launcher.listeners import held_inodes, listening_inodes
 from manager.launcher.processes import MARKER, all_stats, descendants, marked, survivors
 from manager.launcher.protocol import LaunchSpec, Liveness, ProcessReport
@@ -93,7 +94,7 @@ class LocalLauncher:
             if run.locked():
                 chief, _ = run.identities()
                 if chief is not None:
-                    chief.send(number)
+                    send(chief, number)
             elif not run.gone():
                 _, main = run.identities()
                 offload(_end_survivors, launch_id, main, force)
@@ -220,7 +221,7 @@ def _locked(run: RunDir) -> bool:
 
 def _left(run: RunDir, with_marker: dict[str, list[Identity]]) -> bool:
     _, main = run.identities()
-    return run.path.name in with_marker or (main is not None and main.alive())
+    return run.path.name in with_marker or (main is not None and alive(main))
 
 
 def _remove(path: Path) -> None:
@@ -264,7 +265,7 @@ def _end_survivors(launch_id: str, main: Identity | None, force: bool) -> None:
     """
     if not force:
         for one in survivors(launch_id, main)[:1]:
-            one.send(signal.SIGTERM)
+            send(one, signal.SIGTERM)
         return
     quiet = 0
     for _ in range(_MOST_ROUNDS):
@@ -273,7 +274,9 @@ def _end_survivors(launch_id: str, main: Identity | None, force: bool) -> None:
         if quiet == _QUIET_ROUNDS:
             return
         for one in left:
-            one.send(signal.SIGKILL)
+            # Another account's, by sudo: not ours to end, and poll keeps saying that it lives.
+            with contextlib.suppress(PermissionError):
+                send(one, signal.SIGKILL)
 
 
 def _owns(run: RunDir, launch_id: str, port: int) -> bool | None:
@@ -282,9 +285,9 @@ def _owns(run: RunDir, launch_id: str, port: int) -> bool | None:
         return None
     chief, main = run.identities()
     # ComfyUI itself nearly always: two files read instead of all of /proc.
-    if main is not None and main.alive() and held_inodes([main.pid], inodes) == inodes:
+    if main is not None and alive(main) and held_inodes([main.pid], inodes) == inodes:
         return True
-    if chief is not None and chief.alive():
+    if chief is not None and alive(chief):
         tree = descendants(all_stats(), [chief.pid])
     else:
         tree = survivors(launch_id, main)

@@ -1,19 +1,45 @@
 """Looking through /proc: who carries a launch's marker, and who descends from whom.
 
-Each function walks the whole of /proc, milliseconds to tens of them: call through
+Each function but ``read_stat`` walks the whole of /proc, milliseconds to tens of them: call through
 ``runtime.offload``. They return values and neither log nor lock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
 
-from manager.launcher.identity import DEAD_STATES, PROC, Identity, Stat, boot_id, read_stat
+from manager.identity import Identity, alive, boot_id
 
 MARKER = "COMFYUI_MANAGER_LAUNCH"
 """Environment variable that carries the launch id into every descendant that keeps it."""
 
+PROC = Path("/proc")
+_DEAD = frozenset("ZXx")
+"""A zombie holds nothing any more; in a container without an init it may stay for ever."""
+
 _PREFIX = MARKER.encode() + b"="
+
+
+@dataclass(frozen=True)
+class Stat:
+    """What is used of /proc/PID/stat, proc_pid_stat(5)."""
+
+    pid: int
+    state: str
+    parent: int
+    start_ticks: int
+
+
+def read_stat(pid: int) -> Stat | None:
+    """Read a process's state, parent and start; None when there is none."""
+    try:
+        # The name in parentheses may hold spaces and parentheses: split after the last one.
+        words = (PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return Stat(pid, words[0].decode("ascii"), int(words[1]), int(words[19]))
 
 
 def all_stats() -> list[Stat]:
@@ -24,7 +50,7 @@ def all_stats() -> list[Stat]:
     """
     pids = [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()]
     stats = (read_stat(pid) for pid in pids)
-    return [stat for stat in stats if stat is not None and stat.state not in DEAD_STATES]
+    return [stat for stat in stats if stat is not None and stat.state not in _DEAD]
 
 
 def marked(stats: Iterable[Stat]) -> dict[str, list[Identity]]:
@@ -69,7 +95,7 @@ def survivors(launch_id: str, main: Identity | None) -> list[Identity]:
     """
     stats = all_stats()
     found = marked(stats).get(launch_id, [])
-    if main is not None and main.alive():
+    if main is not None and alive(main):
         found = [main] + [one for one in found if one != main]
     known = {one.pid for one in found}
     below = descendants(stats, known)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from manager.launcher.identity import Identity, from_record
+from manager.identity import Identity, from_dict
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
@@ -93,7 +93,7 @@ class RunDir:
     def identities(self) -> tuple[Identity | None, Identity | None]:
         """Give the recorded supervisor and main process."""
         record = self._read("record")
-        return from_record(record, "supervisor"), from_record(record, "child")
+        return _identity(record, "supervisor"), _identity(record, "child")
 
     def exit_code(self) -> int | None:
         """Give how the main process ended, negative for a signal; None when nobody saw it."""
@@ -110,3 +110,11 @@ class RunDir:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_CLOEXEC, FILE_MODE)
+
+
+def _identity(record: Mapping[str, Any], name: str) -> Identity | None:
+    """Read ``{"boot_id": ..., name: [pid, start_ticks]}`` as the supervisor writes it."""
+    pair = record.get(name)
+    if not isinstance(pair, list) or len(pair) != 2:
+        return None
+    return from_dict({"pid": pair[0], "start_ticks": pair[1], "boot_id": record.get("boot_id")})

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from manager import identity
 from manager.errors import LaunchFailed
 from manager.launcher import supervisor
-from manager.launcher.identity import identify
 from manager.launcher.local import LocalLauncher
 from manager.launcher.protocol import LaunchSpec, Liveness
 from manager.launcher.run_dir import RunDir
@@ -139,7 +139,7 @@ def test_a_reused_pid_is_never_signalled(launcher: LocalLauncher, runs: Path) ->
     try:
         run = RunDir(runs / "old")
         run.create({})
-        now = identify(stranger.pid)
+        now = identity.read(stranger.pid)
         assert now is not None
         for ticks, boot in ((now.start_ticks - 1, now.boot_id), (now.start_ticks, "another boot")):
             pair = [stranger.pid, ticks]
@@ -164,7 +164,7 @@ def test_a_reused_supervisor_pid_is_never_signalled_while_the_lock_is_held(
     honest = record.read_text()
     stranger = subprocess.Popen(["/bin/sleep", "600"])
     try:
-        now = identify(stranger.pid)
+        now = identity.read(stranger.pid)
         assert now is not None
         pair = [stranger.pid, now.start_ticks + 1]
         record.write_text(json.dumps({"boot_id": now.boot_id, "supervisor": pair}))
@@ -231,8 +231,17 @@ def test_no_record_no_start(launcher: LocalLauncher, runs: Path, tmp_path: Path)
     (run.path / "record.part").mkdir()
     (run.path / "log").touch()
     ended = subprocess.run(
-        [sys.executable, "-I", "-S", supervisor.__file__, str(run.path), "65536"]
-        + [sys.executable, "-c", f"open({str(tmp_path / 'ran')!r}, 'w')"],
+        [
+            sys.executable,
+            "-I",
+            "-S",
+            supervisor.__file__,
+            str(run.path),
+            "65536",
+            sys.executable,
+            "-c",
+            f"open({str(tmp_path / 'ran')!r}, 'w')",
+        ],
         check=False,
         capture_output=True,
     )

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from manager.launcher.identity import read_stat
 from manager.launcher.local import LocalLauncher
+from manager.launcher.processes import read_stat
 from manager.launcher.protocol import Liveness
 from manager.launcher.run_dir import RunDir
 from tests.support.launcher import (

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from manager.launcher.identity import Identity, boot_id
+from manager import identity
+from manager.identity import Identity, boot_id
 from manager.launcher.local import LocalLauncher
 from manager.launcher.processes import MARKER, all_stats, marked
 from manager.launcher.protocol import LaunchSpec, Liveness, ProcessReport
@@ -31,7 +32,7 @@ def noted(pid_file: Path) -> list[Identity]:
 
 
 def alive(pid_file: Path) -> list[int]:
-    return [one.pid for one in noted(pid_file) if one.alive()]
+    return [one.pid for one in noted(pid_file) if identity.alive(one)]
 
 
 def with_marker(launch_id: str) -> list[int]:
