@@ -36,18 +36,20 @@ class Database:
             StoreFailed: the folder or file cannot be used, or a newer version made the file.
         """
         self._path = path
+        self._pool_size = pool_size
+        self._closed = False
         self._lock = threading.Lock()
         self._readers: queue.Queue[sqlite3.Connection] = queue.Queue()
         try:
             self._make_private_file()
             self._writer = self._connect()
             migrate(self._writer)
-            self._connections = [self._writer, *(self._connect() for _ in range(pool_size))]
+            for _ in range(pool_size):
+                reader = self._connect()
+                reader.execute("PRAGMA query_only = ON")
+                self._readers.put(reader)
         except (sqlite3.Error, OSError) as error:
             raise self._failed(error) from error
-        for reader in self._connections[1:]:
-            reader.execute("PRAGMA query_only = ON")
-            self._readers.put(reader)
 
     def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``work`` in one transaction; an exception rolls it back and passes on.
@@ -58,6 +60,8 @@ class Database:
             StoreFailed: SQLite refused; nothing was written.
         """
         with self._lock:
+            if self._closed:
+                raise StoreFailed("the database is closed")
             return runtime.offload(self._transact, work)
 
     def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -68,6 +72,8 @@ class Database:
         """
         reader = self._readers.get()
         try:
+            if self._closed:
+                raise StoreFailed("the database is closed")
             return work(reader)
         except sqlite3.Error as error:
             raise self._failed(error) from error
@@ -75,10 +81,20 @@ class Database:
             self._readers.put(reader)
 
     def close(self) -> None:
-        """Close every connection; folds the write-ahead log into the file."""
+        """Close every connection; folds the write-ahead log into the file.
+
+        Waits for what is under way: SQLite does not survive a connection closed under a query.
+        Who comes later is refused.
+        """
         with self._lock:
-            for connection in reversed(self._connections):
+            if self._closed:
+                return
+            self._closed = True
+            readers = [self._readers.get() for _ in range(self._pool_size)]
+            for connection in (*readers, self._writer):
                 connection.close()
+            for reader in readers:
+                self._readers.put(reader)
 
     def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:

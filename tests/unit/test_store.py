@@ -225,3 +225,28 @@ def test_an_unwritable_folder_says_what_to_do(tmp_path: Path) -> None:
     blocked.touch()
     with pytest.raises(StoreFailed, match="check that its folder is writable"):
         Store(blocked / "manager.db", 1)
+
+
+def test_closing_waits_for_queries_and_refuses_what_comes_later(path: Path) -> None:
+    store = Store(path, 2)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(t: object) -> int:
+        begun.set()
+        go_on.wait(10)
+        return t.users.count()  # type: ignore[attr-defined, no-any-return]
+
+    counts: list[int] = []
+    reading = threading.Thread(target=lambda: counts.append(store.read(slow)))
+    reading.start()
+    begun.wait(10)
+    closing = threading.Thread(target=store.close)
+    closing.start()
+    go_on.set()
+    reading.join(10)
+    closing.join(10)
+    assert counts == [0]
+    for ask in (lambda: store.read(lambda t: t.users.count()), lambda: store.write(lambda t: None)):
+        with pytest.raises(StoreFailed, match="closed"):
+            ask()
+    store.close()
