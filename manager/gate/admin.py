@@ -26,6 +26,10 @@ _SECRET = re.compile(r"\b[A-Za-z0-9]{32}\b")
 _TAKEN = re.compile(r":(\d+): bind: address already in use")
 
 
+class NoAnswer(GateFailed):
+    """Caddy does not answer: dead, dying or stuck."""
+
+
 class LoadRefused(GateFailed):
     """Caddy answered, and said no: the configuration in force before is still in force.
 
@@ -77,7 +81,7 @@ def load(path: Path, caddyfile: str) -> None:
 
     Raises:
         LoadRefused: Caddy does not accept it and goes on with what it had.
-        GateFailed: Caddy does not answer.
+        NoAnswer: whether it is in force is not known.
     """
     headers = {"Content-Type": "text/caddyfile"}
     body = caddyfile.encode("utf-8")
@@ -88,7 +92,7 @@ def load(path: Path, caddyfile: str) -> None:
         # find the old one closing. The same configuration twice changes nothing.
         status, answer = _ask_or_fail(path, "POST", "/load", body, headers, LOAD_TIMEOUT_S)
     except OSError as error:
-        raise GateFailed(f"Caddy does not answer: {error}") from error
+        raise NoAnswer(f"Caddy does not answer: {error!r}") from error
     if status != http.client.OK:
         raise LoadRefused(f"Caddy refuses the configuration: {_words(answer)}")
 
@@ -120,7 +124,7 @@ def _ask_or_fail(
     try:
         return _ask(path, method, url, body, headers, timeout_s)
     except (OSError, http.client.HTTPException) as error:
-        raise GateFailed(f"Caddy does not answer: {error!r}") from error
+        raise NoAnswer(f"Caddy does not answer: {error!r}") from error
 
 
 def _ask(

@@ -21,7 +21,7 @@ from pathlib import Path
 from manager import identity
 from manager.errors import AlreadyServing, GateFailed
 from manager.gate import admin
-from manager.gate.program import ask_version, find_program
+from manager.gate.program import ask_version, explain, find_program, last_error
 from manager.identity import Identity
 from manager.settings import Settings
 
@@ -63,6 +63,13 @@ class CaddyProcess:
         if self._child is not None:
             self._child.poll()  # reaps it
         return self._who is not None and identity.alive(self._who)
+
+    def dies_within(self, wait_s: float) -> bool:
+        """Wait until it is gone, at most ``wait_s``, and tell whether it is."""
+        deadline = time.monotonic() + wait_s
+        while self.running() and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+        return not self.running()
 
     def hold(self) -> None:
         """Make the directory and take its lock.
@@ -107,8 +114,7 @@ class CaddyProcess:
     def adopt(self) -> bool:
         """Take over the Caddy of an earlier manager if it still answers; end one that does not."""
         recorded = self._read_record()
-        if admin.answers(self.socket):
-            self._who = self._at_socket()
+        self._who = self._at_socket() if admin.answers(self.socket) else None
         if recorded and recorded != self._who and self._is_caddy(recorded):
             self._end(recorded)
         if self._who is None:
@@ -123,6 +129,7 @@ class CaddyProcess:
             GateFailed: it ended at once or does not answer; holds what it printed.
         """
         before = self.log.stat().st_size if self.log.exists() else 0
+        self._reap()
         self._child = self._spawn()
         self._who = identity.read(self._child.pid)
         if self._who is not None:
@@ -131,7 +138,7 @@ class CaddyProcess:
         while not admin.answers(self.socket):
             if self._child.poll() is not None:
                 self._who = None
-                raise admin.LoadRefused(f"Caddy does not start: {self._last_error(before)}")
+                raise admin.LoadRefused(f"Caddy does not start: {self._why(before)}")
             if time.monotonic() > deadline:
                 self.end()
                 raise GateFailed(f"Caddy does not answer at {self.socket} within {START_S:g} s")
@@ -141,11 +148,16 @@ class CaddyProcess:
         """End it and wait until it is gone."""
         if self._who is not None:
             self._end(self._who)
-        if self._child is not None:
-            self._child.poll()
-        self._child = self._who = None
+        self._who = None
+        self._reap()
         with contextlib.suppress(OSError):
             self._record.unlink()
+
+    def _reap(self) -> None:
+        if self._child is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(END_S)
+        self._child = None
 
     def trim_log(self) -> None:
         """Keep the log small: move it aside once it is ``LOG_MAX_BYTES`` long. May be offloaded."""
@@ -242,12 +254,15 @@ class CaddyProcess:
         except OSError as error:
             raise GateFailed(f"{self._record} cannot be written: {error.strerror}") from error
 
-    def _last_error(self, start: int) -> str:
-        """Read what Caddy printed since byte ``start``; its last line says why it ended."""
+    def _why(self, start: int) -> str:
+        """Say why Caddy ended: what it printed since byte ``start``, else what ``adapt`` says.
+
+        ``caddy run`` prints nothing about a Caddyfile that it cannot read.
+        """
         try:
             with self.log.open("rb") as file:
                 file.seek(max(start, self.log.stat().st_size - LOG_TAIL_BYTES))
-                lines = file.read().decode("utf-8", errors="replace").strip().splitlines()
+                printed = file.read()
         except OSError:
-            lines = []
-        return admin.redact(lines[-1].removeprefix("Error: ")) if lines else "it printed nothing"
+            printed = b""
+        return last_error(printed) or explain(self._program, self._config, self.environment())

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from manager import runtime
 from manager.errors import GateFailed
+from manager.gate import admin
 from manager.gate.caddy import CaddyProcess
 from manager.gate.live import Live
 from manager.gate.render import check_tokens
@@ -28,6 +29,9 @@ TOKEN_LENGTH = 32
 BACK_OFF_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 LOOK_AGAIN_S = 10.0
 """How often a port held by another program is tried anew and the log's size looked at."""
+
+DYING_S = 1.0
+"""How long a killed Caddy may take until the kernel has cleared it away."""
 
 _ALPHABET = string.ascii_letters + string.digits
 
@@ -169,6 +173,7 @@ class Gate:
     def _revive(self) -> None:
         with self._lock:
             if self._on and not self._caddy.running():
+                self._problem = self._problem or "Caddy has ended and is being started again"
                 self._try(self._bring_up)
 
     def _tidy(self) -> None:
@@ -191,7 +196,12 @@ class Gate:
                 raise GateFailed(self._problem or "Caddy is not running")
             self._bring_up()
         elif self._live.tokens != self._wanted:
-            self._change()
+            try:
+                self._change()
+            except admin.NoAnswer:
+                if not self._caddy.dies_within(DYING_S):
+                    raise
+                self._bring_up()
 
     def _bring_up(self) -> None:
         """Adopt or begin Caddy and make it serve what is wanted; plan the next try on failure."""

@@ -137,8 +137,8 @@ class Live:
     def _roll_back(self, tokens: dict[int, str] | None, text: str) -> None:
         try:
             admin.load(self._caddy.socket, text)
-        except GateFailed:
-            log.exception("Caddy: the configuration before cannot be put back")
+        except GateFailed as error:
+            log.warning("Caddy: the configuration before cannot be put back: %s", error.message)
         else:
             self.tokens, self._text = tokens, text
 

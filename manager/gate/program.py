@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from manager.errors import GateFailed
+from manager.gate.admin import redact
 
 OLDEST = (2, 8)
 """Older ones cut every websocket at each change of any gate, or lack what the Caddyfile uses."""
@@ -59,3 +63,33 @@ def ask_version(program: Path) -> str:
         oldest = ".".join(map(str, OLDEST))
         raise GateFailed(f"{program} is {found[0]}, needed is {oldest} or newer; {_INSTALL}")
     return found[0]
+
+
+def explain(program: Path | None, config: Path, environment: Mapping[str, str]) -> str:
+    """Ask Caddy what is wrong with a Caddyfile."""
+    words = [str(program), "adapt", "--config", str(config), "--adapter", "caddyfile"]
+    try:
+        done = subprocess.run(
+            words,
+            cwd=config.parent,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=ANSWER_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return last_error(done.stderr) or "it does not say why; see caddy.log"
+
+
+def last_error(printed: bytes) -> str:
+    """Find the last error among Caddy's log lines, without tokens; empty when there is none."""
+    for line in reversed(printed.decode("utf-8", errors="replace").splitlines()):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and entry.get("level") in {"error", "fatal", "panic"}:
+            return redact(f"{entry.get('msg', '')} {entry.get('error', '')}".strip())
+    return ""

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manager.errors import GateFailed
+from manager.gate.caddyfile import ADMIN_LINE, Draft, read, split
+from manager.gate.render import BEGIN, END
+
+HERE = Path("Caddyfile")
+HEAD = f"{{\n\t{ADMIN_LINE}\n}}\n"
+BLOCK = f"{BEGIN} x\ninside\n{END} y\n"
+
+LINES = st.text(st.characters(exclude_categories=["Cs"]), max_size=200).filter(
+    lambda text: not any(word in text for word in (BEGIN, END, ADMIN_LINE))
+)
+
+
+@given(above=LINES, below=LINES)
+def test_operators_lines_are_kept_byte_for_byte(above: str, below: str) -> None:
+    outside = split(HEAD + above + "\n" + BLOCK + below, HERE)
+    assert outside.around("NEW\n") == HEAD + above + "\nNEW\n" + below
+
+
+def test_windows_line_ends_of_the_operator_stay() -> None:
+    outside = split(HEAD + "# mine\r\n" + BLOCK + "# too\r\n", HERE)
+    assert outside.around("") == HEAD + "# mine\r\n# too\r\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", f"«{BEGIN}» is missing"),
+        (HEAD, f"«{BEGIN}» is missing"),
+        (HEAD + BEGIN + "\n", f"«{END}» is missing"),
+        (HEAD + BLOCK + BLOCK, "is in lines 4, 7"),
+        (HEAD + f"{END}\n{BEGIN}\n", "line 4 (# <<<) stands above line 5 (# >>>)"),
+        (BLOCK, ADMIN_LINE),
+        ("{\n\tadmin localhost:2019\n}\n" + BLOCK, ADMIN_LINE),
+        (BLOCK.replace("inside", ADMIN_LINE), ADMIN_LINE),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_line_and_what_to_do(text: str, words: str) -> None:
+    with pytest.raises(GateFailed) as failure:
+        split(text, HERE)
+    assert words in failure.value.message
+    assert "Caddyfile" in failure.value.message
+
+
+def test_draft_is_private_from_the_first_byte_and_changes_nothing_yet(tmp_path: Path) -> None:
+    path = tmp_path / "Caddyfile"
+    path.write_text("old")
+    path.chmod(0o644)
+    draft = Draft(path, "new")
+    assert path.read_text() == "old"
+    (written,) = (file for file in tmp_path.iterdir() if file != path)
+    assert stat.S_IMODE(written.stat().st_mode) == 0o600
+    draft.put()
+    assert path.read_text() == "new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_dropped_draft_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "Caddyfile"
+    path.write_text("old")
+    Draft(path, "new").drop()
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_text() == "old"
+
+
+def test_left_over_draft_is_no_obstacle_and_no_trap(tmp_path: Path) -> None:
+    path, elsewhere = tmp_path / "Caddyfile", tmp_path / "elsewhere"
+    elsewhere.write_text("precious")
+    (tmp_path / ".Caddyfile.new").symlink_to(elsewhere)
+    Draft(path, "new").put()
+    assert path.read_text() == "new"
+    assert elsewhere.read_text() == "precious"
+
+
+def test_link_to_the_file_stays_a_link(tmp_path: Path) -> None:
+    real, link = tmp_path / "real" / "Caddyfile", tmp_path / "Caddyfile"
+    real.parent.mkdir()
+    real.write_text("old")
+    link.symlink_to(real)
+    Draft(link, "new").put()
+    assert link.is_symlink()
+    assert real.read_text() == "new"
+
+
+def test_file_keeps_its_owner_when_root_writes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "Caddyfile"
+    path.write_text("old")
+    given_to: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "fchown", lambda _file, uid, gid: given_to.append((uid, gid)))
+    Draft(path, "new").drop()
+    assert given_to == [(path.stat().st_uid, path.stat().st_gid)]
+
+
+def test_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(GateFailed, match="must be able to make files in"):
+        Draft(tmp_path / "nowhere" / "Caddyfile", "new")
+
+
+def test_reading(tmp_path: Path) -> None:
+    path = tmp_path / "Caddyfile"
+    assert read(path) is None
+    path.write_bytes(b"a\r\nb")
+    assert read(path) == "a\r\nb"
+    path.write_bytes(b"\xff")
+    with pytest.raises(GateFailed, match="not UTF-8"):
+        read(path)
+    with pytest.raises(GateFailed, match="cannot be read"):
+        read(tmp_path)
