@@ -7,29 +7,19 @@ an account is disabled, deleted or gets another password. Never starts or stops 
 
 from __future__ import annotations
 
-import re
 import secrets
 import time
 import unicodedata
 from collections.abc import Callable
 from typing import Final
 
-from werkzeug.security import check_password_hash, generate_password_hash
-
-from manager import runtime
+from manager import credentials
+from manager.credentials import FIRST_ADMIN, check_password, check_username
 from manager.errors import BadInput, Conflict, NotAuthenticated, NotFound
 from manager.records import AuditEntry, User
 from manager.settings import Settings
 from manager.store import Store, Tables
 from manager.throttle import Throttle
-
-FIRST_ADMIN: Final = ("admin", "admin123")
-PASSWORD_LENGTH = (8, 256)
-"""Characters: below is guessed, above is an attack on the hash's time."""
-
-_USERNAME = re.compile(r"[^\W_][\w.@-]{0,63}\Z")
-_NO_PASSWORD = generate_password_hash(secrets.token_hex())
-"""Checked when the name is unknown, so that the time does not tell."""
 
 
 class Unchanged:
@@ -56,7 +46,7 @@ class Accounts:
         name, password = FIRST_ADMIN
         if self._store.read(lambda t: t.users.count()):
             return False
-        hashed = _hash(password)
+        hashed = credentials.hash_password(password)
 
         def work(t: Tables) -> bool:
             if t.users.count():
@@ -81,8 +71,12 @@ class Accounts:
         username = unicodedata.normalize("NFC", username)[:256]
         self._throttle.attempt(username, address)
         user = self._store.read(lambda t: t.users.by_name(username))
-        stored = self._store.read(lambda t: t.users.password_hash(user.id)) if user else ""
-        if not _matches(stored, password) or user is None or not user.is_active:
+        stored = (
+            self._store.read(lambda t: t.users.password_hash(user.id))
+            if user
+            else ""
+        )
+        if not credentials.matches(stored, password) or user is None or not user.is_active:
             self._note(username, "login_failed", username, address=address)
             raise NotAuthenticated("name and password do not match", reason="login")
         self._throttle.succeeded(username, address)
@@ -125,13 +119,13 @@ class Accounts:
         """
         self._throttle.attempt(user.username, "password change")
         stored = self._store.read(lambda t: t.users.password_hash(user.id))
-        if not _matches(stored, old):
+        if not credentials.matches(stored, old):
             raise NotAuthenticated("the current password is wrong", reason="wrong_password")
         self._throttle.succeeded(user.username, "password change")
         if new == old:
             raise BadInput("the new password must differ from the old one", reason="same_password")
         check_password(user.username, new)
-        hashed = _hash(new)
+        hashed = credentials.hash_password(new)
 
         def work(t: Tables) -> None:
             t.users.set_password(user.id, hashed, must_change=False)
@@ -170,7 +164,7 @@ class Accounts:
         username = check_username(username)
         check_password(username, password)
         self._check_port(assigned_port)
-        hashed = _hash(password)
+        hashed = credentials.hash_password(password)
 
         def work(t: Tables) -> User:
             if t.users.name_taken(username):
@@ -254,7 +248,7 @@ class Accounts:
             NotFound: there is no such account.
         """
         password = secrets.token_urlsafe(9)
-        hashed = _hash(password)
+        hashed = credentials.hash_password(password)
 
         def work(t: Tables) -> None:
             user = _found(t.users.get(user_id))
@@ -281,53 +275,6 @@ class Accounts:
         self, actor: str, action: str, subject: str, detail: str = "", address: str = ""
     ) -> AuditEntry:
         return AuditEntry(self._clock(), actor, action, subject, detail, address)
-
-
-def check_username(username: str) -> str:
-    """Give the name in one Unicode form.
-
-    Raises:
-        BadInput: it is not 1-64 letters, digits, ``.``, ``_``, ``@``, ``-``, a letter or digit
-            first.
-    """
-    username = unicodedata.normalize("NFC", username.strip())
-    if not _USERNAME.match(username):
-        raise BadInput(
-            "a name has 1 to 64 letters, digits, dots, hyphens, underscores or @, "
-            "and begins with a letter or digit",
-            reason="username",
-        )
-    return username
-
-
-def check_password(username: str, password: str) -> None:
-    """Refuse a password that is too short, too long, the name itself, or printed in the README.
-
-    Raises:
-        BadInput: says which.
-    """
-    low, high = PASSWORD_LENGTH
-    if not low <= len(password) <= high:
-        raise BadInput(
-            f"a password has {low} to {high} characters", reason="password", low=low, high=high
-        )
-    if password.lower() == username.lower() or password == FIRST_ADMIN[1]:
-        raise BadInput("this password is too easy to guess", reason="easy_password")
-
-
-def _hash(password: str) -> str:
-    return runtime.offload_heavy(generate_password_hash, password)
-
-
-def _matches(stored: str, password: str) -> bool:
-    if len(password) > PASSWORD_LENGTH[1]:
-        return False
-    try:
-        right = runtime.offload_heavy(check_password_hash, stored or _NO_PASSWORD, password)
-    except ValueError:
-        # A hash of a kind Werkzeug does not know, written by hand.
-        return False
-    return right and bool(stored)
 
 
 def _found(user: User | None) -> User:

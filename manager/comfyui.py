@@ -15,6 +15,7 @@ from enum import Enum
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
 
 TIMEOUT_S = 0.5
 """For connecting and for each wait for bytes: well below the time between two checks."""
@@ -29,6 +30,7 @@ CACHE_S = 0.5
 """Age up to which an answer serves again."""
 
 _CHUNK = 1 << 16
+_UNUSABLE = (requests.RequestException, HTTPError, ValueError)
 
 
 class Work(Enum):
@@ -65,6 +67,7 @@ class ComfyUI:
         self._session = requests.Session()
         # Else a proxy from the environment would catch the checks, and each reads netrc.
         self._session.trust_env = False
+        self._session.headers["Accept-Encoding"] = "identity"
         # The default keeps connections to 10 ports; from the 11th on every check would connect.
         self._session.mount("http://", HTTPAdapter(pool_connections=ports + 8, pool_maxsize=4))
         self._last: dict[int, _Last] = {}
@@ -79,7 +82,7 @@ class ComfyUI:
             return last.answer
         try:
             body = self._get(port, "/queue")
-        except (requests.RequestException, ValueError) as error:
+        except _UNUSABLE as error:
             return QueueAnswer(Work.UNKNOWN, problem=type(error).__name__)
         # ComfyUI prints the same queue as the same bytes, and comparing 0.2 MB costs a hundredth
         # of parsing it.
@@ -93,6 +96,10 @@ class ComfyUI:
         with self._lock:
             self._last.pop(port, None)
 
+    def close(self) -> None:
+        """Close the connections that are kept open."""
+        self._session.close()
+
     def last_work_at(self, port: int) -> float | None:
         """Tell when the newest job in the history ended or began, in UTC epoch seconds.
 
@@ -104,7 +111,7 @@ class ComfyUI:
             entries = [entry["status"]["messages"] for entry in history.values()]
             stamps = [m[1]["timestamp"] for messages in entries for m in messages]
             return max(float(stamp) for stamp in stamps) / 1000 if stamps else None
-        except (requests.RequestException, ValueError, LookupError, TypeError, AttributeError):
+        except (*_UNUSABLE, LookupError, TypeError, AttributeError):
             return None
 
     def _url(self, port: int, path: str) -> str:
@@ -118,7 +125,8 @@ class ComfyUI:
             if response.status_code != requests.codes.ok:
                 raise ValueError(response.status_code)
             body = bytearray()
-            for chunk in response.iter_content(_CHUNK):
+            # One piece as it comes: ``iter_content`` would wait until a whole chunk is there.
+            while chunk := response.raw.read1(_CHUNK):
                 body += chunk
                 if len(body) > BODY_LIMIT or time.monotonic() > deadline:
                     raise ValueError("too much or too slow")

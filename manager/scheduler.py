@@ -36,6 +36,12 @@ def choose(
         if not free:
             raise NoFreeCard("every card is in use at the moment", reason="all")
         return min(free, key=lambda row: (row.ready_at or row.started_at or 0.0, row.port))
+    return _assigned(instances, assigned_port, unavailable)
+
+
+def _assigned(
+    instances: Sequence[Instance], assigned_port: int, unavailable: Mapping[int, str]
+) -> Instance:
     for row in instances:
         if row.port == assigned_port:
             if _free(row, unavailable):

@@ -82,42 +82,36 @@ class Lifecycle:
             AlreadyRunning: the user holds one.
             NotPermitted: the account was disabled or deleted.
         """
-        launch_id = secrets.token_hex(8)
-        before: list[Instance] = []
-
-        def work(t: Tables) -> Instance:
-            fresh = t.users.get(user.id)
-            if fresh is None or not fresh.is_active:
-                raise NotPermitted("the account is disabled", reason="disabled")
-            if t.ports.of_user(user.id):
-                raise AlreadyRunning("your ComfyUI is running already")
-            row = scheduler.choose(
-                self._rows_of_table(t), fresh.assigned_port, self._gate.unavailable
-            )
-            before.append(row)
-            if fresh.workspace is None:
-                name = workspace.folder_name(fresh.id, fresh.username)
-                t.users.set_workspace(fresh.id, name)
-            now = self._moves.clock()
-            card = self._settings.row(row.port).card
-            t.usage.begin(launch_id, fresh.id, fresh.username, row.port, card, now)
-            reserved = {
-                "current_user_id": fresh.id,
-                "current_username": fresh.username,
-                "launch_id": launch_id,
-                "started_at": now,
-                "ready_at": None,
-                "deadline_at": now + self._settings.start_timeout,
-                "stop_reason": None,
-                "fault": None,
-                "token": None,
-            }
-            return self._moves.apply(t, row, Event.START, reserved, actor=fresh.username)
-
-        after = self._store.write(work)
-        self._moves.announce(before[0], after)
+        before, after = self._store.write(lambda t: self._reserve(t, user.id))
+        self._moves.announce(before, after)
         self.wake()
         return after
+
+    def _reserve(self, t: Tables, user_id: int) -> tuple[Instance, Instance]:
+        user = t.users.get(user_id)
+        if user is None or not user.is_active:
+            raise NotPermitted("the account is disabled", reason="disabled")
+        if t.ports.of_user(user.id):
+            raise AlreadyRunning("your ComfyUI is running already")
+        row = scheduler.choose(self._rows_of_table(t), user.assigned_port, self._gate.unavailable)
+        if user.workspace is None:
+            t.users.set_workspace(user.id, workspace.folder_name(user.id, user.username))
+        now = self._moves.clock()
+        launch_id = secrets.token_hex(8)
+        card = self._settings.row(row.port).card
+        t.usage.begin(launch_id, user.id, user.username, row.port, card, now)
+        reserved = {
+            "current_user_id": user.id,
+            "current_username": user.username,
+            "launch_id": launch_id,
+            "started_at": now,
+            "ready_at": None,
+            "deadline_at": now + self._settings.start_timeout,
+            "stop_reason": None,
+            "fault": None,
+            "token": None,
+        }
+        return row, self._moves.apply(t, row, Event.START, reserved, actor=user.username)
 
     def stop(self, port: int, *, by: User, reason: str) -> Instance:
         """Begin to end the instance on a port; the watch does the rest.

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from manager.comfyui import QueueAnswer, Work
 from manager.states import State
-from manager.watch import Track
+from manager.track import Track
 from tests.support.house import House
 from tests.support.stand_ins import BUSY, IDLE, UNKNOWN
 from tests.support.waiting import wait_until

@@ -1,0 +1,92 @@
+"""What the watch remembers of one launch: its stage, its queue, and how long it has been idle.
+
+Idle time is the sum of intervals between two answers that both said «idle». No thread, no I/O.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from manager.comfyui import QueueAnswer, Work
+from manager.records import Instance
+from manager.states import State
+
+SILENT_AFTER = 3
+"""Looks without an answer after which an instance is shown as not responding."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the watch knows of an instance; times in seconds, ``checked_at`` in UTC epoch seconds.
+
+    ``running`` and ``pending`` are the last known counts; ``idle_left`` is None while it does not
+    count down.
+    """
+
+    port: int
+    stage: str
+    running: int | None
+    pending: int | None
+    idle_seconds: float
+    idle_left: float | None
+    responding: bool
+    checked_at: float | None
+    skipped: int
+
+
+class Track:
+    """What the watch remembers of one launch between looks."""
+
+    def __init__(self, row: Instance, now: float) -> None:
+        """Begin with what the row knows; an adopted instance keeps its idle time."""
+        self.port = row.port
+        self.launch_id = row.launch_id
+        self.user_id = row.user_id
+        self.state = row.state
+        self.stage = "preparing" if row.state is State.STARTING else "ready"
+        self.next_due = now
+        self.in_flight = False
+        self.skipped = 0
+        self.silent = 0
+        self.running: int | None = None
+        self.pending: int | None = None
+        self.idle_seconds = float(row.idle_count)
+        self.idle_seen_at: float | None = None
+        self.history_due = 0.0
+        self.checked_at: float | None = None
+        self.problem: str | None = None
+
+    def take(self, answer: QueueAnswer, now: float, longest_gap: float) -> bool:
+        """Count an answer in; tell whether work has just begun."""
+        if answer.work is Work.UNKNOWN:
+            self.silent += 1
+            self.idle_seen_at = None
+            return False
+        began = answer.work is Work.BUSY and not self.running and not self.pending
+        self.silent = 0
+        self.checked_at = time.time()
+        self.running, self.pending = answer.running, answer.pending
+        if answer.work is Work.BUSY:
+            self.idle_seconds, self.idle_seen_at = 0.0, None
+            return began
+        if self.idle_seen_at is not None:
+            self.idle_seconds += min(now - self.idle_seen_at, longest_gap)
+        self.idle_seen_at = now
+        return False
+
+    def reading(self, idle_timeout: float) -> Reading:
+        """Give what others may know."""
+        ready = self.state is State.RUNNING
+        counting = ready and self.idle_seen_at is not None
+        return Reading(
+            port=self.port,
+            stage=self.stage,
+            running=self.running,
+            pending=self.pending,
+            idle_seconds=self.idle_seconds,
+            idle_left=max(0.0, idle_timeout - self.idle_seconds) if counting else None,
+            responding=self.silent < SILENT_AFTER,
+            checked_at=self.checked_at,
+            skipped=self.skipped,
+        )
