@@ -246,11 +246,24 @@ def test_upstream_sees_no_key_and_nothing_of_the_visitors_other_pages(house: Hou
 
 def test_path_and_query_arrive_as_sent(house: House) -> None:
     knock(house.a.workspace_port, "/userdata/a%2Fb?x=%20&y;z", house.cookie())
-    knock(house.a.external_port, f"/v?a=1&{house.name}={house.token_a}&b=%2F", None)
+    link = f"{house.name}={house.token_a}"
+    for query in (link, f"{link}&a=1", f"a=1&{link}", f"a=1&{link}&b=%2F"):
+        knock(house.a.external_port, f"/v?{query}")
     assert [seen["path"] for seen in house.behind_a.seen] == [
         "/userdata/a%2Fb?x=%20&y;z",
+        "/v",
+        "/v?a=1",
+        "/v?a=1",
         "/v?a=1&b=%2F",
     ]
+
+
+def test_script_that_shows_both_keys_leaves_both_at_the_gate(house: House) -> None:
+    port, name = house.a.external_port, house.name
+    assert knock(port, f"/v?{name}={house.token_a}", house.bearer()).status == 200
+    assert house.behind_a.seen[0]["path"] == "/v"
+    assert "authorization" not in house.behind_a.seen[0]["headers"]
+    assert knock(port, f"/v?{name}=x", house.bearer()).status == 403
 
 
 def test_upstream_cannot_plant_cookies_or_rules_in_the_browser(house: House) -> None:

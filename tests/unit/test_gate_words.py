@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from manager import settings
 from manager.errors import GateFailed
 from manager.gate.admin import LoadRefused, redact
-from manager.gate.caddy import SOCKET_PATH_MAX, CaddyProcess
+from manager.gate.caddy import LOG_MAX_BYTES, SOCKET_PATH_MAX, CaddyProcess
 from manager.gate.gate import Gate, new_token
 from manager.gate.program import find_program, last_error
 
@@ -88,3 +89,22 @@ def test_bad_token_is_refused_before_anything_happens(tmp_path: Path) -> None:
     with pytest.raises(GateFailed, match="32 letters and digits"):
         gate.start({8001: "short"})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_caddys_log_is_capped_and_private(tmp_path: Path) -> None:
+    caddy = CaddyProcess(settings.load({}, root=tmp_path))
+    caddy.trim_log()  # nothing there yet
+    caddy.hold()
+    caddy.log.write_bytes(b"x" * LOG_MAX_BYTES)
+    caddy.trim_log()
+    assert caddy.log.stat().st_size == LOG_MAX_BYTES
+    with caddy.log.open("ab") as writer:  # as Caddy holds it
+        writer.write(b"y")
+        writer.flush()
+        caddy.trim_log()
+        writer.write(b"after")
+    older = caddy.log.with_name("caddy.log.1")
+    assert older.stat().st_size == LOG_MAX_BYTES + 1
+    assert stat.S_IMODE(older.stat().st_mode) == 0o600
+    assert caddy.log.read_bytes() == b"after"
+    caddy.release()
