@@ -66,13 +66,20 @@ class Copy:
         return found
 
     def processes(self) -> list[psutil.Process]:
-        """List what runs out of the copy, by the program's own path."""
-        return [
-            process
-            for process in psutil.process_iter(["cmdline", "exe"])
-            if any(str(self.folder) in word for word in process.info["cmdline"] or [])
-            or str(self.folder) in (process.info["exe"] or "")
-        ]
+        """List what runs in the copy, by its working directory or command line."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                words = [*process.cmdline(), process.cwd()]
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+            if any(str(self.folder) in word for word in words):
+                found.append(process)
+        return found
+
+    def servers(self) -> list[psutil.Process]:
+        """List the managers that run in the copy."""
+        return [process for process in self.processes() if process.cmdline()[-1:] == ["serve"]]
 
 
 def copy_tree(target: Path) -> None:
@@ -189,8 +196,7 @@ def test_two_starts_at_once_make_one_manager(stopped: Copy) -> None:
 
     assert [call.returncode for call in calls] == [0, 0], outputs
     assert sum("Already running" in text for text in outputs) == 1
-    servers = [p for p in stopped.processes() if p.cmdline()[-1:] == ["serve"]]
-    assert len(servers) == 1
+    assert len(stopped.servers()) == 1
 
 
 def test_status_tells_manager_caddy_and_each_port(running: Copy) -> None:
