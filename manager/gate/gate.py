@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from manager import runtime
-from manager.errors import GateFailed
+from manager.errors import AlreadyServing, GateFailed
 from manager.gate import admin
 from manager.gate.caddy import CaddyProcess
 from manager.gate.live import Live
@@ -88,10 +88,13 @@ class Gate:
         tokens = dict(tokens or {})
         check_tokens(self._rows, tokens)
         with self._lock:
-            self._caddy.hold()
             self._on = True
             self._wanted = tokens
-            self._bring_up()
+            try:
+                self._bring_up()
+            except AlreadyServing:
+                self._on = False
+                raise
             return self._unserved()
 
     def apply(self, tokens: Mapping[int, str]) -> dict[int, str]:
@@ -185,7 +188,7 @@ class Gate:
     def _try(self, job: Callable[[], None]) -> None:
         try:
             job()
-        except GateFailed as error:
+        except (GateFailed, AlreadyServing) as error:
             self._problem = error.message
 
     # From here on with the lock held.
@@ -206,6 +209,7 @@ class Gate:
     def _bring_up(self) -> None:
         """Adopt or begin Caddy and make it serve what is wanted; plan the next try on failure."""
         try:
+            self._caddy.hold()
             self._caddy.check_program()
             self._live.tokens = None
             if self._caddy.adopt():

@@ -77,6 +77,12 @@ def test_caddy_that_was_killed_comes_back_with_the_same_gates(settings: Settings
         wait_until(lambda: gate.watch().problem is None, what="the problem to be over")
 
 
+def test_ctrl_c_for_the_manager_is_not_one_for_caddy(settings: Settings) -> None:
+    with running_gate(settings) as gate:
+        caddy = who_runs(gate).pid
+        assert os.getsid(caddy) == caddy != os.getsid(0)
+
+
 def test_gate_closed_while_caddy_was_dead_stays_closed(settings: Settings) -> None:
     a, b = (row.port for row in settings.ports)
     tokens = {a: new_token(), b: new_token()}
@@ -330,11 +336,18 @@ def test_data_directory_elsewhere(tmp_path: Path) -> None:
         assert done.returncode == 0
 
 
-def test_unusable_data_directory_is_told(tmp_path: Path) -> None:
+def test_unusable_data_directory_is_told_and_healed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate_module, "BACK_OFF_S", (0.1,))
     (tmp_path / "file").write_text("")
     gate = Gate(project(tmp_path / "project", DATA_DIR=str(tmp_path / "file" / "data")))
     with pytest.raises(GateFailed, match="cannot be used"):
         gate.start()
+    assert "cannot be used" in (gate.watch().problem or "")
+    (tmp_path / "file").unlink()
+    wait_until(lambda: gate.watch().running and not gate.watch().problem, what="healing")
+    gate.stop()
 
 
 def test_same_behaviour_under_eventlet(settings: Settings) -> None:
