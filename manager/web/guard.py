@@ -79,10 +79,11 @@ def init_app(app: Flask, manager: Manager) -> None:
             manager.settings, request.environ
         ):
             raise NotPermitted("this request does not come from our own page", reason="origin")
-        if request.endpoint is None or request.endpoint == "static":
+        if request.endpoint == "static":
             return
         g.user = manager.accounts.who(session[SESSION_KEY]) if SESSION_KEY in session else None
-        _let_pass(request.endpoint, g.user)
+        if request.endpoint is not None:
+            _let_pass(request.endpoint, g.user)
 
     app.after_request(_add_headers)
 

@@ -6,7 +6,7 @@ built; the tests hand in small stand-ins with the same shape.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from manager.accounts import Unchanged
@@ -147,6 +147,10 @@ class Watch(Protocol):
 
 class Gate(Protocol):
     """Caddy and what it serves."""
+
+    @property
+    def unavailable(self) -> Mapping[int, str]:
+        """Give the ports that cannot be served now, and why."""
 
     def watch(self) -> GateHealth:
         """Say how Caddy is; cheap."""

@@ -158,7 +158,10 @@ class Live:
         self, connections: list[Connection], users: set[int], *, everybody: bool
     ) -> None:
         instances = self._manager.lifecycle.instances()
-        free = frozenset(i.port for i in instances if i.state not in HOLDS_PORT)
+        closed = self._manager.gate.unavailable
+        free = frozenset(
+            i.port for i in instances if i.state not in HOLDS_PORT and i.port not in closed
+        )
         everybody = everybody or free != self._free
         self._free = free
         for connection in connections:

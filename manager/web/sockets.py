@@ -15,6 +15,9 @@ from manager.web.live import Live
 from manager.web.services import EXTENSION, Services
 from manager.web.views import Address
 
+NOT_AUTHENTICATED = "not_authenticated"
+"""What a page is told that has no good session."""
+
 MAX_MESSAGE_BYTES = 4096
 """What a page may send: nothing but the protocol's own packets."""
 
@@ -42,7 +45,7 @@ def create_socketio(app: Flask, manager: Manager) -> SocketIO:
         address = Address.of(request.environ)
         connection_id = str(request.sid)  # type: ignore[attr-defined]
         if live.admit(connection_id, str(session.get(SESSION_KEY, "")), address) is None:
-            raise Refusal("not_authenticated")
+            raise Refusal(NOT_AUTHENTICATED)
 
     @socketio.on("disconnect")
     def on_disconnect(_reason: object = None) -> None:

@@ -148,10 +148,12 @@ def _host(settings: Settings, address: Address) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def availability(user: User, instances: list[Instance]) -> View:
+def availability(manager: Manager, user: User) -> View:
     """Say how many of the ports that a user may take are free."""
+    instances = manager.lifecycle.instances()
     allowed = [i for i in instances if user.assigned_port in (None, i.port)]
-    free = [i for i in allowed if i.state not in HOLDS_PORT]
+    closed = manager.gate.unavailable
+    free = [i for i in allowed if i.state not in HOLDS_PORT and i.port not in closed]
     return {"free": len(free), "total": len(allowed)}
 
 
@@ -159,13 +161,24 @@ def user_state(manager: Manager, user: User, address: Address, revision: int) ->
     """Show a user everything about his own work."""
     instance = manager.lifecycle.of_user(user.id)
     usage = None if instance else manager.lifecycle.last_usage(user.id)
+    cards = availability(manager, user)
     return {
         "user": user_view(user),
+        "phase": _phase(instance, usage, cards),
         "instance": own_instance_view(manager, instance, address) if instance else None,
         "last_usage": usage_view(manager, usage),
-        "cards": availability(user, list(manager.lifecycle.instances())),
+        "cards": cards,
         "revision": revision,
     }
+
+
+def _phase(instance: Instance | None, usage: Usage | None, cards: View) -> str:
+    """Say which face the page shows: the instance's state, or why there is none."""
+    if instance:
+        return str(instance.state)
+    if cards["free"] == 0:
+        return "full" if cards["total"] else "no_port"
+    return "failed" if usage and usage.end_reason in UNHAPPY_ENDS else "idle"
 
 
 def load_view(manager: Manager) -> View | None:

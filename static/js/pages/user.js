@@ -15,22 +15,18 @@ const problem = page.querySelector("[data-problem]");
 let revision = 0;
 let state = null;
 
-function phaseOf({ instance, cards }) {
-  if (instance) return instance.state;
-  return cards.free === 0 ? "full" : "idle";
-}
-
 function explain(phase, { instance, user }) {
   if (phase === "running") return t("user.explain.running", { card: t("card.label", { card: instance.card }) });
   if (phase === "full" && user.assigned_port) return t("user.explain.full_port", { port: user.assigned_port });
-  return t(`user.explain.${phase}`);
+  return t(`user.explain.${phase}`, { port: user.assigned_port });
 }
 
 function showHero(phase) {
   const { instance, last_usage: last, cards } = state;
   const before = page.dataset.phase;
   page.dataset.phase = phase;
-  setState(page, instance ? instance.state : "idle");
+  const shown = ["full", "no_port"].includes(phase) ? "idle" : phase;
+  setState(page, shown);
   setText(part("headline"), t(`user.headline.${phase}`));
   setText(part("explain"), explain(phase, state));
   setText(part("free"), t("user.free", cards));
@@ -43,7 +39,7 @@ function showHero(phase) {
   else open.removeAttribute("href");
   show(button("stop"), Boolean(instance?.actions.includes("stop")));
   setText(part("stop-text"), t(phase === "starting" ? "user.cancel_start" : "user.stop"));
-  document.title = `${t(`state.${instance ? instance.state : "idle"}`)} · ${t("user.title")}`;
+  document.title = `${t(`state.${shown}`)} · ${t("user.title")}`;
   if (before !== phase) showProblem(problem, "");
 }
 
@@ -103,7 +99,7 @@ function render(next) {
   if (next.revision < revision) return;
   revision = next.revision;
   state = next;
-  const phase = phaseOf(state);
+  const { phase } = state;
   showHero(phase);
   showStages(phase, state.instance);
   showDetails(phase, state.instance);

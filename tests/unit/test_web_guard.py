@@ -1,0 +1,163 @@
+"""Who may pass: every route for every kind of visitor, Origin, CSRF, headers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from manager.web.guard import HEADERS
+from tests.support.web import ORIGIN, Site
+
+NEW_USER = {"username": "carl", "password": "a good password"}
+
+# method, path, JSON body, then the status for nobody, a user, an admin, one who must change.
+ROUTES: list[tuple[str, str, Any, int, int, int, int]] = [
+    ("GET", "/", None, 302, 200, 200, 302),
+    ("GET", "/admin", None, 302, 403, 200, 302),
+    ("GET", "/login", None, 200, 302, 302, 302),
+    ("GET", "/password", None, 302, 200, 200, 200),
+    ("GET", "/healthz", None, 200, 200, 200, 200),
+    ("GET", "/favicon.ico", None, 302, 302, 302, 302),
+    ("GET", "/static/css/base.css", None, 200, 200, 200, 200),
+    ("POST", "/language", None, 400, 400, 400, 400),
+    ("POST", "/logout", None, 302, 302, 302, 302),
+    ("POST", "/password", None, 302, 401, 401, 401),
+    ("GET", "/api/user/state", None, 401, 200, 200, 403),
+    ("GET", "/api/user/log", None, 401, 200, 200, 403),
+    ("POST", "/api/user/start", None, 401, 202, 202, 403),
+    ("POST", "/api/user/stop", None, 401, 409, 409, 403),
+    (
+        "POST",
+        "/api/user/password",
+        {"old_password": "right password", "new_password": "another one"},
+        401,
+        200,
+        200,
+        200,
+    ),
+    ("GET", "/api/admin/overview", None, 401, 403, 200, 403),
+    ("POST", "/api/admin/users", NEW_USER, 401, 403, 201, 403),
+    ("PATCH", "/api/admin/users/3", {"is_active": False}, 401, 403, 200, 403),
+    ("DELETE", "/api/admin/users/3", None, 401, 403, 200, 403),
+    ("POST", "/api/admin/users/3/reset-password", None, 401, 403, 200, 403),
+    ("POST", "/api/admin/ports/8001/stop", None, 401, 403, 409, 403),
+    ("GET", "/api/admin/ports/8001/log", None, 401, 403, 200, 403),
+]
+VISITORS = (None, "ann", "admin", "new")
+CHANGING = [(method, path) for method, path, *_ in ROUTES if method != "GET"]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+@pytest.mark.parametrize("who", range(4), ids=["nobody", "user", "admin", "must-change"])
+@pytest.mark.parametrize("route", ROUTES, ids=[f"{r[0]} {r[1]}" for r in ROUTES])
+def test_each_route_lets_pass_whom_it_should(site: Site, route: tuple[Any, ...], who: int) -> None:
+    method, path, body, *statuses = route
+    visitor = site.visitor(VISITORS[who])
+    answer = visitor.get(path) if method == "GET" else visitor.send(method, path, json=body)
+    assert answer.status_code == statuses[who], answer.text
+
+
+def test_no_route_is_missing_from_the_table(site: Site) -> None:
+    known = {(method, path) for method, path, *_ in ROUTES} | {("POST", "/login")}
+    adapter = site.app.url_map.bind("manager.test")
+    reached = {adapter.match(path, method)[0] for method, path in known}
+    assert reached == {rule.endpoint for rule in site.app.url_map.iter_rules()}
+
+
+@pytest.mark.parametrize(("method", "path"), [*CHANGING, ("POST", "/login")])
+def test_a_change_without_a_csrf_token_is_refused(site: Site, method: str, path: str) -> None:
+    visitor = site.visitor("admin")
+    answer = visitor.send(method, path, csrf=False)
+    assert answer.status_code == 400
+    if path.startswith("/api/"):
+        assert answer.get_json()["error"]["code"] == "csrf"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://manager.test:9081"},
+        {"Origin": "http://evil.test"},
+        {"Origin": "https://manager.test:8880"},
+        {"Origin": "null"},
+        {},
+        {"Origin": ORIGIN, "Sec-Fetch-Site": "same-site"},
+        {"Origin": ORIGIN, "Sec-Fetch-Site": "cross-site"},
+        {"Origin": ORIGIN, "Sec-Fetch-Site": "none"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(("method", "path"), [*CHANGING, ("POST", "/login")])
+def test_a_change_from_elsewhere_is_refused(
+    site: Site, method: str, path: str, headers: dict[str, str]
+) -> None:
+    visitor = site.visitor("admin")
+    answer = visitor.send(method, path, origin=None, headers=headers)
+    assert answer.status_code == 403
+    assert not site.house.lifecycle.stops
+    assert visitor.get("/").status_code == 200, "still logged in"
+
+
+def test_behind_https_the_origin_is_https(tmp_path: Path) -> None:
+    site = Site(tmp_path, COOKIE_SECURE="true")
+    visitor = site.visitor()
+    refused = visitor.post("/language", data={"language": "en"})
+    assert refused.status_code == 403
+    cookie = site.visitor().get("/login").headers["Set-Cookie"]
+    assert "Secure" in cookie
+
+
+def test_a_same_origin_page_passes(site: Site) -> None:
+    visitor = site.visitor("ann")
+    answer = visitor.post("/api/user/start", headers={"Sec-Fetch-Site": "same-origin"})
+    assert answer.status_code == 202
+
+
+@pytest.mark.parametrize("path", ["/login", "/api/user/state", "/nowhere", "/static/css/base.css"])
+def test_every_answer_carries_the_headers(site: Site, path: str) -> None:
+    answer = site.visitor().get(path)
+    for name, value in HEADERS.items():
+        assert answer.headers[name] == value
+    assert "unsafe" not in answer.headers["Content-Security-Policy"]
+
+
+def test_pages_are_not_kept_and_static_files_are_asked_for_again(site: Site) -> None:
+    visitor = site.visitor()
+    assert visitor.get("/login").headers["Cache-Control"] == "no-store"
+    static = visitor.get("/static/js/lib/api.js")
+    assert static.headers["Cache-Control"] == "no-cache"
+    again = visitor.get("/static/js/lib/api.js", **{"If-None-Match": static.headers["ETag"]})
+    assert again.status_code == 304
+
+
+def test_the_session_cookie_is_closed_to_scripts_and_holds_no_name(site: Site) -> None:
+    visitor = site.visitor()
+    answer = visitor.log_in("ann")
+    cookie = answer.headers["Set-Cookie"]
+    assert cookie.startswith("comfyui_manager_session=")
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+    with visitor.client.session_transaction(base_url=ORIGIN) as session:
+        assert set(session) <= {"sid", "csrf_token", "_permanent"}
+
+
+def test_login_begins_a_new_session(site: Site) -> None:
+    visitor = site.visitor("ann")
+    with visitor.client.session_transaction(base_url=ORIGIN) as session:
+        before = session["sid"]
+    visitor.log_in("bob")
+    with visitor.client.session_transaction(base_url=ORIGIN) as session:
+        assert session["sid"] != before
+    assert before not in site.house.accounts.sessions
+
+
+def test_a_forged_cookie_is_nobody(site: Site) -> None:
+    visitor = site.visitor("ann")
+    visitor.client.set_cookie("comfyui_manager_session", "forged", domain="manager.test")
+    assert visitor.get("/api/user/state").status_code == 401
