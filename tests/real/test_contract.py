@@ -86,7 +86,7 @@ class Visit:
         self._ask("/history", "GET", "/history")
         self._ask("/history/id", "GET", f"/history/{first}")
         third = self._draw("third", graph("contract", 0x070809, 60))
-        wait_until(lambda: self._running() == [third], 30, "the third job to run")
+        self._listen_until(lambda kind, data: kind == "executing" and data["node"] == "2")
         self._ask("/interrupt", "POST", "/interrupt", {})
         wait_until(lambda: self._running() == [], 30, "the third job to be cut off")
         self._ask("interrupted", "GET", f"/history/{third}")
