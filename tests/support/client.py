@@ -1,0 +1,176 @@
+"""A person at the manager's API, for whole-program tests and measurements. No browser."""
+
+from __future__ import annotations
+
+import re
+from types import TracebackType
+from typing import Any
+
+import requests
+import websocket
+
+from tests.support.server import ManagerProcess
+from tests.support.waiting import wait_until
+
+ADMIN_PASSWORD = "an admin's password"
+USER_PASSWORD = "a user's password"
+PATIENCE_S = 60.0
+
+Json = dict[str, Any]
+
+
+class Client:
+    """One person's session."""
+
+    def __init__(self, manager: ManagerProcess, username: str, password: str) -> None:
+        """Log in; a password that must be changed gets an ``x`` at its end."""
+        self.manager = manager
+        self.session = requests.Session()
+        self.session.trust_env = False
+        self.session.headers["Origin"] = manager.url
+        form = {"username": username, "password": password, "csrf_token": self._csrf("/login")}
+        self.session.post(f"{manager.url}/login", data=form, timeout=30).raise_for_status()
+        self.session.headers["X-CSRFToken"] = self._csrf("/password")
+
+    def change_password(self, old: str, new: str) -> None:
+        """Set another password."""
+        self.post("/api/user/password", {"old_password": old, "new_password": new})
+
+    def _csrf(self, path: str) -> str:
+        page = self.session.get(f"{self.manager.url}{path}", timeout=30).text
+        found = re.search(r'name="csrf-token" content="([^"]+)"', page)
+        assert found, page[:500]
+        return found[1]
+
+    def ask(self, method: str, path: str, body: Json | None = None) -> requests.Response:
+        """Send a request and give whatever comes back."""
+        return self.session.request(method, f"{self.manager.url}{path}", json=body, timeout=30)
+
+    def get(self, path: str) -> Json:
+        """Read something that must be there."""
+        answer = self.ask("GET", path)
+        answer.raise_for_status()
+        return dict(answer.json())
+
+    def post(self, path: str, body: Json | None = None) -> Json:
+        """Do something that must be allowed."""
+        answer = self.ask("POST", path, body)
+        assert answer.ok, answer.text
+        return dict(answer.json())
+
+    def state(self) -> Json:
+        """Read one's own state."""
+        return self.get("/api/user/state")
+
+    def start(self) -> Json:
+        """Start and wait until it runs; give the instance with its links."""
+        self.post("/api/user/start")
+        return self.until_running()
+
+    def until_running(self) -> Json:
+        """Wait until the instance runs."""
+
+        def running() -> Json | None:
+            state = self.state()
+            assert state["phase"] in {"starting", "running"}, state
+            return state["instance"] if state["phase"] == "running" else None
+
+        return wait_until(running, PATIENCE_S, "the instance runs") or {}
+
+    def stop(self) -> None:
+        """Stop and wait until the port is free."""
+        self.post("/api/user/stop")
+        self.until_gone()
+
+    def until_gone(self) -> Json:
+        """Wait until nothing is held and give the whole state."""
+
+        def gone() -> Json | None:
+            state = self.state()
+            return state if state["instance"] is None else None
+
+        return wait_until(gone, PATIENCE_S, "the port is free") or {}
+
+    def close(self) -> None:
+        """Leave."""
+        self.session.close()
+
+    def __enter__(self) -> Client:
+        """Be there."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave."""
+        self.close()
+
+
+def first_admin(manager: ManagerProcess) -> Client:
+    """Do what a newcomer does first."""
+    client = Client(manager, "admin", "admin123")
+    client.change_password("admin123", ADMIN_PASSWORD)
+    return client
+
+
+def new_user(admin: Client, username: str, assigned_port: int | None = None) -> Client:
+    """Make an account and log in to it for the first time."""
+    body = {"username": username, "password": "first" + USER_PASSWORD, "is_admin": False}
+    admin.post("/api/admin/users", {**body, "assigned_port": assigned_port})
+    client = Client(admin.manager, username, "first" + USER_PASSWORD)
+    client.change_password("first" + USER_PASSWORD, USER_PASSWORD)
+    return client
+
+
+class Workspace:
+    """A browser's way through a gate: the link once, then the cookie."""
+
+    def __init__(self, url: str) -> None:
+        """Follow the link."""
+        self.session = requests.Session()
+        self.session.trust_env = False
+        self.entered = self.session.get(url, timeout=30)
+        self.base = url.split("/?")[0]
+        self.cookie = "; ".join(f"{c.name}={c.value}" for c in self.session.cookies)
+
+    def get(self, path: str) -> requests.Response:
+        """Ask for something by the cookie."""
+        return self.session.get(self.base + path, timeout=30)
+
+    def post(self, path: str, body: Json) -> requests.Response:
+        """Send something by the cookie, as the page would."""
+        headers = {"Origin": self.base}
+        return self.session.post(self.base + path, json=body, headers=headers, timeout=30)
+
+    def socket(self, client_id: str = "") -> websocket.WebSocket:
+        """Open a websocket and read the first message."""
+        query = f"?clientId={client_id}" if client_id else ""
+        opened: websocket.WebSocket = websocket.create_connection(
+            f"{self.base.replace('http', 'ws', 1)}/ws{query}",
+            cookie=self.cookie,
+            origin=self.base,
+            timeout=30,
+        )
+        opened.recv()
+        return opened
+
+    def close(self) -> None:
+        """Leave."""
+        self.session.close()
+
+
+def is_open(opened: websocket.WebSocket) -> bool:
+    """Tell whether a websocket still carries a ping and its answer."""
+    try:
+        opened.ping()
+        while True:
+            code, _ = opened.recv_data(control_frame=True)
+            if code == websocket.ABNF.OPCODE_PONG:
+                return True
+            if code == websocket.ABNF.OPCODE_CLOSE:
+                return False
+    except (OSError, websocket.WebSocketException):
+        return False
