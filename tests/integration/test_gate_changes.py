@@ -14,10 +14,11 @@ import pytest
 
 from manager.errors import GateFailed
 from manager.gate import admin, probe
-from manager.gate.caddyfile import ADMIN_LINE
+from manager.gate.caddyfile import ADMIN_LINE, Draft, split
 from manager.gate.gate import Gate, new_token
 from manager.gate.program import find_program
-from manager.settings import ROOT, Settings
+from manager.gate.render import Look, read_templates, render
+from manager.settings import ROOT, Settings, load
 from tests.support.gate import (
     echoes,
     is_cut,
@@ -125,6 +126,45 @@ def test_all_closed_file_is_the_shipped_one(tmp_path: Path) -> None:
         assert of.caddyfile.read_bytes() == closed
         gate.apply({of.ports[0].port: new_token()})
     assert of.caddyfile.read_bytes() == closed
+
+
+def test_default_table_is_closed_to_the_shipped_bytes(tmp_path: Path) -> None:
+    of = load({}, root=tmp_path)
+    look = Look(of.gate_host, of.manager_port, cookie_secure=False)
+    shipped = (ROOT / "Caddyfile").read_text()
+    block = render(of.ports, {8001: new_token()}, look, read_templates())
+    of.caddyfile.write_text(split(shipped, of.caddyfile).around(block))
+    Gate(of).stop()
+    assert of.caddyfile.read_bytes() == shipped.encode()
+
+
+def test_manager_killed_between_load_and_file_is_healed_by_the_next(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = (row.port for row in settings.ports)
+    old, new = new_token(), new_token()
+    first = Gate(settings)
+    first.start({a: old})
+
+    def killed(_draft: Draft) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Draft, "put", killed)
+        patch.setattr(Draft, "drop", lambda _draft: None)
+        with pytest.raises(KeyboardInterrupt):
+            first.apply({b: new})
+    assert is_open(settings, b, new)
+    assert old in settings.caddyfile.read_text()
+    first.leave()
+    second = Gate(settings)
+    second.start({b: new})
+    text = settings.caddyfile.read_text()
+    assert (is_open(settings, a, old), is_open(settings, b, new)) == (False, True)
+    assert (old in text, new in text) == (False, True)
+    assert not list(settings.caddyfile.parent.glob(".*"))
+    second.stop()
+    assert not first.watch().running  # also reaps it
 
 
 def test_file_shows_open_gates_tokens_to_its_owner_alone(settings: Settings, gate: Gate) -> None:
