@@ -67,8 +67,9 @@ def serve(manager: Manager) -> Server:
     live: Live = app.extensions[EXTENSION].live
     telling = threading.Thread(target=live.run, name="telling", daemon=True)
     telling.start()
-    http = _begin(listener, app)
-    return Server(_url(manager.settings, listener), http, live, telling)
+    # Before the server takes the listener over, and may close it.
+    url = _url(manager.settings, listener)
+    return Server(url, _begin(listener, app), live, telling)
 
 
 def listen(settings: Settings) -> socket.socket:
