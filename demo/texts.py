@@ -11,7 +11,8 @@ TEXTS: dict[str, dict[str, str]] = {
         "title": "Demo workspace",
         "banner": "Demo — this is not ComfyUI",
         "banner_more": "No ComfyUI was found on this server, so this page stands in for it. "
-        "It draws colour fields; no AI is at work.",
+        "It draws colour fields; no AI is at work. "
+        "COMFYUI_PATH in manager.toml names the real one.",
         "how": "Use the real ComfyUI",
         "how_1": "Install ComfyUI on the server.",
         "how_2": "Name its folder in manager.toml:",
@@ -38,7 +39,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "title": "演示工作区",
         "banner": "演示 — 这不是 ComfyUI",
         "banner_more": "服务器上没有找到 ComfyUI，所以由本页面代替。"
-        "它只绘制色彩渐变，没有使用 AI。",
+        "它只绘制色彩渐变，没有使用 AI。请在 manager.toml 中设置 COMFYUI_PATH。",
         "how": "使用真正的 ComfyUI",
         "how_1": "在服务器上安装 ComfyUI。",
         "how_2": "在 manager.toml 中填写它的目录：",
