@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
-from manager.errors import BadInput, NotRunning
+from manager.errors import BadInput
 from manager.web import bodies, views
 from manager.web.guard import current_user
 from manager.web.services import services
@@ -31,18 +31,14 @@ def state() -> ResponseReturnValue:
 @api.post("/start")
 def start() -> ResponseReturnValue:
     """Begin an instance for the user and say how it stands."""
-    services().manager.lifecycle.start(current_user())
+    services().start(current_user())
     return _state(), 202
 
 
 @api.post("/stop")
 def stop() -> ResponseReturnValue:
     """Begin the end of the user's instance."""
-    lifecycle, user = services().manager.lifecycle, current_user()
-    instance = lifecycle.of_user(user.id)
-    if instance is None:
-        raise NotRunning("there is nothing to stop")
-    lifecycle.stop(instance.port, by=user, reason="user")
+    services().stop(current_user())
     return _state(), 202
 
 

@@ -26,6 +26,20 @@ def user() -> ResponseReturnValue:
     return render_template("user.html", state=state)
 
 
+@pages.post("/start")
+def start() -> ResponseReturnValue:
+    """Begin an instance for a page without a script."""
+    services().start(current_user())
+    return redirect(url_for("pages.user"))
+
+
+@pages.post("/stop")
+def stop() -> ResponseReturnValue:
+    """Begin the end of the user's instance for a page without a script."""
+    services().stop(current_user())
+    return redirect(url_for("pages.user"))
+
+
 @pages.get("/admin")
 def admin() -> ResponseReturnValue:
     """Show the admins' page."""

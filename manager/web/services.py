@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from flask import current_app
 
+from manager.errors import NotRunning
 from manager.records import User
 from manager.web.guard import current_sid
 from manager.web.house import Manager
@@ -22,6 +23,21 @@ class Services:
     manager: Manager
     revision: Revision
     live: Live
+
+    def start(self, user: User) -> None:
+        """Begin an instance for a user."""
+        self.manager.lifecycle.start(user)
+
+    def stop(self, user: User) -> None:
+        """Begin the end of a user's own instance.
+
+        Raises:
+            NotRunning: he has none.
+        """
+        instance = self.manager.lifecycle.of_user(user.id)
+        if instance is None:
+            raise NotRunning("there is nothing to stop")
+        self.manager.lifecycle.stop(instance.port, by=user, reason="user")
 
     def end_session(self, sid: str) -> None:
         """Log a session out and close what it has open."""

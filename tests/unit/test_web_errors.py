@@ -15,7 +15,6 @@ from manager.web import i18n
 from manager.web.errors import status_of
 from tests.support.web import Site
 
-
 Kind = type[errors.ManagerError]
 
 

@@ -22,6 +22,8 @@ ROUTES: list[tuple[str, str, Any, int, int, int, int]] = [
     ("GET", "/favicon.ico", None, 302, 302, 302, 302),
     ("GET", "/static/css/base.css", None, 200, 200, 200, 200),
     ("POST", "/language", None, 400, 400, 400, 400),
+    ("POST", "/start", None, 302, 302, 302, 302),
+    ("POST", "/stop", None, 302, 409, 409, 302),
     ("POST", "/logout", None, 302, 302, 302, 302),
     ("POST", "/password", None, 302, 401, 401, 401),
     ("GET", "/api/user/state", None, 401, 200, 200, 403),

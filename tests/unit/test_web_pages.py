@@ -119,9 +119,20 @@ def hidden(page: str, attribute: str) -> bool:
 def test_first_paint_of_an_idle_user(site: Site) -> None:
     page = site.visitor("ann").get("/").text
     assert "Ready when you are" in page
-    assert not hidden(page, 'data-action="start"')
+    assert not hidden(page, 'data-form="start"')
     assert hidden(page, 'data-action="open"')
     assert "4 of 4 cards free" in page
+
+
+def test_a_page_without_a_script_starts_and_stops(site: Site) -> None:
+    visitor = site.visitor("ann")
+    assert visitor.post("/start").headers["Location"] == "/"
+    assert "Starting your ComfyUI" in visitor.get("/").text
+    assert visitor.post("/stop").headers["Location"] == "/"
+    assert site.house.lifecycle.stops == [(8001, "ann", "user")]
+    again = visitor.post("/stop")
+    assert again.status_code == 409
+    assert "There is nothing to stop." in again.text
 
 
 def test_first_paint_when_no_card_is_free(site: Site) -> None:

@@ -10,6 +10,7 @@ const LOG_EVERY_MS = 2000;
 const page = document.querySelector("[data-user]");
 const part = (name) => role(page, name);
 const button = (name) => page.querySelector(`[data-action="${name}"]`);
+const form = (name) => page.querySelector(`[data-form="${name}"]`);
 const problem = page.querySelector("[data-problem]");
 
 let revision = 0;
@@ -31,13 +32,13 @@ function showHero(phase) {
   setText(part("explain"), explain(phase, state));
   setText(part("free"), t("user.free", cards));
   show(part("free"), !instance);
-  show(button("start"), !instance);
+  show(form("start"), !instance);
   setText(part("start-text"), t(last ? "user.start_again" : "user.start"));
   const open = button("open");
   show(open, Boolean(instance?.workspace_url));
   if (instance?.workspace_url) open.href = instance.workspace_url;
   else open.removeAttribute("href");
-  show(button("stop"), Boolean(instance?.actions.includes("stop")));
+  show(form("stop"), Boolean(instance?.actions.includes("stop")));
   setText(part("stop-text"), t(phase === "starting" ? "user.cancel_start" : "user.stop"));
   document.title = `${t(`state.${shown}`)} · ${t("user.title")}`;
   if (before !== phase) showProblem(problem, "");
@@ -128,8 +129,12 @@ async function refreshLog() {
   await get("/api/user/log").then(({ log }) => setLog(part("log"), log)).catch(() => {});
 }
 
-button("start").addEventListener("click", () => act("start", "/api/user/start"));
-button("stop").addEventListener("click", async () => {
+form("start").addEventListener("submit", (event) => {
+  event.preventDefault();
+  act("start", "/api/user/start");
+});
+form("stop").addEventListener("submit", async (event) => {
+  event.preventDefault();
   const starting = state.instance?.state === "starting";
   const sure = starting || (await ask(t("user.stop_confirm.title"), t("user.stop_confirm.text"), t("user.stop_confirm.yes")));
   if (sure) await act("stop", "/api/user/stop");
