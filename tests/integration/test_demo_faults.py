@@ -20,7 +20,7 @@ from manager.ports import make_row
 from manager.settings import Settings
 from manager.workspace import prepare
 from tests.support.demo import IMAGE, MAIN, ready_demo, running_demo, sleep_graph
-from tests.support.launcher import launching, wait_gone, wait_log, with_marker
+from tests.support.launcher import ONE, launching, wait_gone, wait_log, with_marker
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
@@ -44,8 +44,8 @@ def launch(launcher: LocalLauncher, tmp_path: Path, *flags: str) -> int:
     )
     row = make_row(port, 9001, 9081, 1)
     place = prepare(settings, "1-alice-ab")
-    command = build_command(settings, row, "cpu", place, "one")
-    launcher.start(LaunchSpec("one", command.argv, command.env, command.cwd, 1 << 20))
+    command = build_command(settings, row, "cpu", place, ONE)
+    launcher.start(LaunchSpec(ONE, command.argv, command.env, command.cwd, 1 << 20))
     return port
 
 
@@ -136,47 +136,47 @@ def test_the_managers_command_line_runs_it_and_the_port_is_proven_ours(
     launcher: LocalLauncher, tmp_path: Path
 ) -> None:
     port = launch(launcher, tmp_path)
-    wait_until(lambda: launcher.owns_port("one", port), what="listening")
+    wait_until(lambda: launcher.owns_port(ONE, port), what="listening")
     argv = requests.get(f"http://127.0.0.1:{port}/system_stats", timeout=10).json()["system"][
         "argv"
     ]
     assert argv[argv.index("--output-directory") + 1].endswith("1-alice-ab/output")
-    launcher.stop("one", force=False)
-    assert wait_gone(launcher, "one").exit_code == -signal.SIGTERM
-    assert launcher.owns_port("one", port) is None
+    launcher.stop(ONE, force=False)
+    assert wait_gone(launcher, ONE).exit_code == -signal.SIGTERM
+    assert launcher.owns_port(ONE, port) is None
 
 
 def test_a_crash_leaves_code_and_last_words(launcher: LocalLauncher, tmp_path: Path) -> None:
     launch(launcher, tmp_path, "--demo-crash-after", "0")
-    assert wait_gone(launcher, "one").exit_code == 1
-    assert "RuntimeError: demo crash" in launcher.logs("one", 2000)
+    assert wait_gone(launcher, ONE).exit_code == 1
+    assert "RuntimeError: demo crash" in launcher.logs(ONE, 2000)
 
 
 def test_a_deaf_one_with_grandchildren_is_ended_by_force_whole(
     launcher: LocalLauncher, tmp_path: Path
 ) -> None:
     launch(launcher, tmp_path, "--demo-ignore-sigterm", "--demo-spawn-grandchildren", "6")
-    wait_log(launcher, "one", "To see the GUI")
+    wait_log(launcher, ONE, "To see the GUI")
     children = wait_until(lambda: tree_of(launcher) if len(tree_of(launcher)) >= 7 else [])
-    launcher.stop("one", force=False)
-    assert launcher.poll("one").liveness is Liveness.ALIVE
-    launcher.stop("one", force=True)
-    wait_gone(launcher, "one")
+    launcher.stop(ONE, force=False)
+    assert launcher.poll(ONE).liveness is Liveness.ALIVE
+    launcher.stop(ONE, force=True)
+    wait_gone(launcher, ONE)
     assert [pid for pid in children if Path(f"/proc/{pid}").exists()] == []
-    assert with_marker("one") == []
+    assert with_marker(ONE) == []
 
 
 def test_a_flood_is_capped(launcher: LocalLauncher, tmp_path: Path) -> None:
     launch(launcher, tmp_path, "--demo-flood")
-    log = tmp_path / "runs" / "one" / "log"
+    log = tmp_path / "runs" / ONE / "log"
     wait_until(lambda: log.with_name("log.1").exists(), what="rotation")
     wait_until(lambda: log.stat().st_size < 1 << 20, what="truncation")
-    assert "demo flood" in launcher.logs("one", 4096)
+    assert "demo flood" in launcher.logs(ONE, 4096)
 
 
 def tree_of(launcher: LocalLauncher) -> list[int]:
     """List the main process and all that the supervisor adopted or is above."""
-    main = launcher.poll("one").pid
+    main = launcher.poll(ONE).pid
     assert main is not None
     session = os.getsid(main)
     found = subprocess.run(

@@ -19,12 +19,14 @@ from manager.launcher import supervisor
 from manager.launcher.local import LocalLauncher
 from manager.launcher.protocol import LaunchSpec, Liveness
 from manager.launcher.run_dir import RunDir
-from tests.support.launcher import launching, spec, wait_gone, wait_log
+from tests.support.launcher import ONE, TWO, launching, spec, unique, wait_gone, wait_log
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
+LEFT = unique("left")
+LIVING = unique("living")
 SLEEP = ("-c", "import time; print('up', flush=True); time.sleep(600)")
 LISTEN = """
 import socket, sys, time
@@ -41,8 +43,8 @@ sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from tests.support.launcher import LocalLauncher, spec, wait_log
 launcher = LocalLauncher(Path(sys.argv[2]))
-launcher.start(spec("left", Path(sys.argv[2]).parent, "-c", sys.argv[3]))
-wait_log(launcher, "left", "up")
+launcher.start(spec(sys.argv[4], Path(sys.argv[2]).parent, "-c", sys.argv[3]))
+wait_log(launcher, sys.argv[4], "up")
 os._exit(9)
 """
 
@@ -68,44 +70,44 @@ def test_an_unknown_launch_is_gone_and_stopping_it_harms_nobody(launcher: LocalL
 def test_a_launch_is_alive_from_the_first_moment_and_known_by_its_pid(
     launcher: LocalLauncher, tmp_path: Path
 ) -> None:
-    launcher.start(spec("one", tmp_path, *SLEEP))
+    launcher.start(spec(ONE, tmp_path, *SLEEP))
     # Between the fork and the supervisor's lock nothing is on the disk yet.
-    assert launcher.poll("one").liveness is Liveness.ALIVE
-    assert launcher.list() == ["one"]
-    wait_log(launcher, "one", "up")
-    pid = launcher.poll("one").pid
+    assert launcher.poll(ONE).liveness is Liveness.ALIVE
+    assert launcher.list() == [ONE]
+    wait_log(launcher, ONE, "up")
+    pid = launcher.poll(ONE).pid
     assert pid is not None
     assert Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[2] == SLEEP[1].encode()
 
 
 def test_the_same_launch_twice_starts_nothing(launcher: LocalLauncher, tmp_path: Path) -> None:
-    launcher.start(spec("one", tmp_path, *SLEEP))
-    wait_log(launcher, "one", "up")
-    pid = launcher.poll("one").pid
-    launcher.start(spec("one", tmp_path, *SLEEP))
-    LocalLauncher(tmp_path / "runs").start(spec("one", tmp_path, *SLEEP))
-    assert launcher.poll("one").pid == pid
-    assert launcher.logs("one", 4096) == "up\n"
+    launcher.start(spec(ONE, tmp_path, *SLEEP))
+    wait_log(launcher, ONE, "up")
+    pid = launcher.poll(ONE).pid
+    launcher.start(spec(ONE, tmp_path, *SLEEP))
+    LocalLauncher(tmp_path / "runs").start(spec(ONE, tmp_path, *SLEEP))
+    assert launcher.poll(ONE).pid == pid
+    assert launcher.logs(ONE, 4096) == "up\n"
 
 
 def test_a_second_supervisor_of_a_launch_gives_up(
     launcher: LocalLauncher, runs: Path, tmp_path: Path
 ) -> None:
-    launcher.start(spec("one", tmp_path, *SLEEP))
-    wait_log(launcher, "one", "up")
+    launcher.start(spec(ONE, tmp_path, *SLEEP))
+    wait_log(launcher, ONE, "up")
     second = subprocess.run(
-        [sys.executable, "-I", "-S", supervisor.__file__, str(runs / "one"), "65536", "/bin/true"],
+        [sys.executable, "-I", "-S", supervisor.__file__, str(runs / ONE), "65536", "/bin/true"],
         check=False,
         capture_output=True,
     )
     assert second.returncode == supervisor.NO_LOCK
-    assert launcher.poll("one").liveness is Liveness.ALIVE
+    assert launcher.poll(ONE).liveness is Liveness.ALIVE
 
 
 def test_the_supervisor_is_small(launcher: LocalLauncher, runs: Path, tmp_path: Path) -> None:
-    launcher.start(spec("one", tmp_path, *SLEEP))
-    wait_log(launcher, "one", "up")
-    chief, _ = RunDir(runs / "one").identities()
+    launcher.start(spec(ONE, tmp_path, *SLEEP))
+    wait_log(launcher, ONE, "up")
+    chief, _ = RunDir(runs / ONE).identities()
     assert chief is not None
     rollup = Path(f"/proc/{chief.pid}/smaps_rollup").read_text().splitlines()
     pss_kib = next(int(line.split()[1]) for line in rollup if line.startswith("Pss:"))
@@ -117,27 +119,27 @@ def test_a_fresh_launcher_goes_on_with_the_launches_of_a_killed_manager(
 ) -> None:
     root = str(Path(__file__).parents[2])
     other = subprocess.run(
-        [sys.executable, "-c", OTHER_MANAGER, root, str(runs), SLEEP[1]], check=False
+        [sys.executable, "-c", OTHER_MANAGER, root, str(runs), SLEEP[1], LEFT], check=False
     )
     assert other.returncode == 9
-    assert launcher.list() == ["left"]
-    assert launcher.poll("left").liveness is Liveness.ALIVE
-    assert launcher.poll("left").pid is not None
-    launcher.stop("left", force=False)
-    assert wait_gone(launcher, "left").exit_code == -signal.SIGTERM
+    assert launcher.list() == [LEFT]
+    assert launcher.poll(LEFT).liveness is Liveness.ALIVE
+    assert launcher.poll(LEFT).pid is not None
+    launcher.stop(LEFT, force=False)
+    assert wait_gone(launcher, LEFT).exit_code == -signal.SIGTERM
     assert launcher.list() == []
 
 
 def test_a_launch_that_was_only_planned_is_gone(launcher: LocalLauncher, runs: Path) -> None:
-    RunDir(runs / "planned").create({})
+    RunDir(runs / unique("planned")).create({})
     assert launcher.list() == []
-    assert launcher.poll("planned").liveness is Liveness.GONE
+    assert launcher.poll(unique("planned")).liveness is Liveness.GONE
 
 
 def test_a_reused_pid_is_never_signalled(launcher: LocalLauncher, runs: Path) -> None:
     stranger = subprocess.Popen(["/bin/sleep", "600"])
     try:
-        run = RunDir(runs / "old")
+        run = RunDir(runs / unique("old"))
         run.create({})
         now = identity.read(stranger.pid)
         assert now is not None
@@ -145,8 +147,8 @@ def test_a_reused_pid_is_never_signalled(launcher: LocalLauncher, runs: Path) ->
             pair = [stranger.pid, ticks]
             record = {"boot_id": boot, "supervisor": pair, "child": pair}
             (run.path / "record").write_text(json.dumps(record))
-            launcher.stop("old", force=True)
-            assert launcher.poll("old").liveness is Liveness.GONE
+            launcher.stop(unique("old"), force=True)
+            assert launcher.poll(unique("old")).liveness is Liveness.GONE
             (run.path / "gone").unlink()
         assert stranger.poll() is None
     finally:
@@ -157,10 +159,10 @@ def test_a_reused_pid_is_never_signalled(launcher: LocalLauncher, runs: Path) ->
 def test_a_reused_supervisor_pid_is_never_signalled_while_the_lock_is_held(
     launcher: LocalLauncher, runs: Path, tmp_path: Path
 ) -> None:
-    launcher.start(spec("one", tmp_path, *SLEEP))
-    wait_log(launcher, "one", "up")
+    launcher.start(spec(ONE, tmp_path, *SLEEP))
+    wait_log(launcher, ONE, "up")
     adopter = LocalLauncher(runs)
-    record = runs / "one" / "record"
+    record = runs / ONE / "record"
     honest = record.read_text()
     stranger = subprocess.Popen(["/bin/sleep", "600"])
     try:
@@ -168,7 +170,7 @@ def test_a_reused_supervisor_pid_is_never_signalled_while_the_lock_is_held(
         assert now is not None
         pair = [stranger.pid, now.start_ticks + 1]
         record.write_text(json.dumps({"boot_id": now.boot_id, "supervisor": pair}))
-        adopter.stop("one", force=True)
+        adopter.stop(ONE, force=True)
         assert stranger.poll() is None
     finally:
         record.write_text(honest)
@@ -187,8 +189,8 @@ def test_a_missing_program_or_folder_refuses_with_the_settings_name(
     launcher: LocalLauncher, tmp_path: Path, program: str, cwd: str, says: str
 ) -> None:
     with pytest.raises(LaunchFailed, match=says):
-        launcher.start(LaunchSpec("one", (program,), {}, tmp_path / cwd, 65536))
-    assert launcher.poll("one").liveness is Liveness.GONE
+        launcher.start(LaunchSpec(ONE, (program,), {}, tmp_path / cwd, 65536))
+    assert launcher.poll(ONE).liveness is Liveness.GONE
 
 
 def test_a_program_the_kernel_cannot_run_is_seen_in_exit_and_log(
@@ -197,16 +199,16 @@ def test_a_program_the_kernel_cannot_run_is_seen_in_exit_and_log(
     program = tmp_path / "python"
     program.write_bytes(b"\x7fELF and nothing more")
     program.chmod(0o700)
-    launcher.start(LaunchSpec("one", (str(program),), {}, tmp_path, 65536))
-    assert wait_gone(launcher, "one").exit_code == supervisor.NO_EXEC
-    assert "Exec format error" in launcher.logs("one", 4096)
-    assert "Exec format error" in (tmp_path / "runs" / "one" / "exit").read_text()
+    launcher.start(LaunchSpec(ONE, (str(program),), {}, tmp_path, 65536))
+    assert wait_gone(launcher, ONE).exit_code == supervisor.NO_EXEC
+    assert "Exec format error" in launcher.logs(ONE, 4096)
+    assert "Exec format error" in (tmp_path / "runs" / ONE / "exit").read_text()
 
 
 def test_a_runs_folder_that_cannot_be_made_refuses(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file")
     with pytest.raises(LaunchFailed, match="runs"):
-        LocalLauncher(tmp_path / "runs").start(spec("one", tmp_path, *SLEEP))
+        LocalLauncher(tmp_path / "runs").start(spec(ONE, tmp_path, *SLEEP))
 
 
 def test_a_full_disk_refuses_the_start_and_gives_the_claim_back(
@@ -218,15 +220,15 @@ def test_a_full_disk_refuses_the_start_and_gives_the_claim_back(
     with monkeypatch.context() as patched:
         patched.setattr("manager.launcher.run_dir.os.fsync", full)
         with pytest.raises(LaunchFailed, match="free some space"):
-            launcher.start(spec("one", tmp_path, *SLEEP))
+            launcher.start(spec(ONE, tmp_path, *SLEEP))
     assert list(runs.iterdir()) == []
-    launcher.start(spec("one", tmp_path, *SLEEP))
-    assert launcher.poll("one").liveness is Liveness.ALIVE
+    launcher.start(spec(ONE, tmp_path, *SLEEP))
+    assert launcher.poll(ONE).liveness is Liveness.ALIVE
 
 
 def test_no_record_no_start(launcher: LocalLauncher, runs: Path, tmp_path: Path) -> None:
     # A folder in the way of the record's temporary file: the write fails as on a full disk.
-    run = RunDir(runs / "one")
+    run = RunDir(runs / ONE)
     run.create({})
     (run.path / "record.part").mkdir()
     (run.path / "log").touch()
@@ -259,15 +261,15 @@ def test_a_flooding_instance_keeps_the_log_small_and_its_end_readable(
         "for n in range(60000): sys.stdout.write(f'line {n} ' + 'x' * 80 + '\\n')\n"
         "print('the end', flush=True); time.sleep(600)"
     )
-    launcher.start(spec("one", tmp_path, "-c", code, log_max_bytes=limit))
-    wait_log(launcher, "one", "the end")
-    folder = runs / "one"
+    launcher.start(spec(ONE, tmp_path, "-c", code, log_max_bytes=limit))
+    wait_log(launcher, ONE, "the end")
+    folder = runs / ONE
     wait_until(lambda: (folder / "log.1").exists(), what="rotation")
     wait_until(lambda: (folder / "log").stat().st_size < limit, what="truncation")
     assert (folder / "log.1").stat().st_size <= limit
     # O_APPEND: no hole at the start of the emptied file.
     assert b"\0" not in (folder / "log").read_bytes()
-    assert "the end" in launcher.logs("one", limit)
+    assert "the end" in launcher.logs(ONE, limit)
     assert not list(folder.glob("*.part"))
 
 
@@ -276,17 +278,17 @@ def test_a_port_is_ours_only_when_the_launch_listens_on_it(
     launcher: LocalLauncher, tmp_path: Path, address: str
 ) -> None:
     port, other = free_port(), free_port()
-    assert launcher.owns_port("one", port) is None
+    assert launcher.owns_port(ONE, port) is None
     assert launcher.port_taken(port) is False
-    launcher.start(spec("one", tmp_path, "-c", LISTEN, str(port), address))
-    wait_log(launcher, "one", "listening")
+    launcher.start(spec(ONE, tmp_path, "-c", LISTEN, str(port), address))
+    wait_log(launcher, ONE, "listening")
     assert launcher.port_taken(port) is True
-    assert launcher.owns_port("one", port) is True
-    assert launcher.owns_port("one", other) is None
-    assert LocalLauncher(tmp_path / "runs").owns_port("one", port) is True
-    launcher.start(spec("two", tmp_path, *SLEEP))
-    wait_log(launcher, "two", "up")
-    assert launcher.owns_port("two", port) is False
+    assert launcher.owns_port(ONE, port) is True
+    assert launcher.owns_port(ONE, other) is None
+    assert LocalLauncher(tmp_path / "runs").owns_port(ONE, port) is True
+    launcher.start(spec(TWO, tmp_path, *SLEEP))
+    wait_log(launcher, TWO, "up")
+    assert launcher.owns_port(TWO, port) is False
 
 
 def test_a_port_held_by_a_descendant_is_ours(launcher: LocalLauncher, tmp_path: Path) -> None:
@@ -296,9 +298,9 @@ def test_a_port_held_by_a_descendant_is_ours(launcher: LocalLauncher, tmp_path: 
         f"subprocess.run([sys.executable, '-c', {LISTEN!r}, '{port}', '127.0.0.1'], "
         "start_new_session=True, env={})"
     )
-    launcher.start(spec("one", tmp_path, "-c", code))
-    wait_log(launcher, "one", "listening")
-    assert launcher.owns_port("one", port) is True
+    launcher.start(spec(ONE, tmp_path, "-c", code))
+    wait_log(launcher, ONE, "listening")
+    assert launcher.owns_port(ONE, port) is True
 
 
 def test_a_stranger_beside_us_on_the_port_makes_it_not_ours(
@@ -309,9 +311,9 @@ def test_a_stranger_beside_us_on_the_port_makes_it_not_ours(
     stranger = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         wait_until(lambda: launcher.port_taken(port), what="the stranger listens")
-        launcher.start(spec("one", tmp_path, "-c", LISTEN, str(port), "127.0.0.1"))
-        wait_log(launcher, "one", "listening")
-        assert launcher.owns_port("one", port) is False
+        launcher.start(spec(ONE, tmp_path, "-c", LISTEN, str(port), "127.0.0.1"))
+        wait_log(launcher, ONE, "listening")
+        assert launcher.owns_port(ONE, port) is False
     finally:
         stranger.kill()
         stranger.wait()
@@ -320,14 +322,16 @@ def test_a_stranger_beside_us_on_the_port_makes_it_not_ours(
 def test_prune_removes_old_ends_and_no_living_launch(
     launcher: LocalLauncher, runs: Path, tmp_path: Path
 ) -> None:
-    launcher.start(spec("living", tmp_path, *SLEEP))
+    launcher.start(spec(LIVING, tmp_path, *SLEEP))
     for number in range(4):
-        launcher.start(spec(f"run{number}", tmp_path, "-c", ""))
-        wait_gone(launcher, f"run{number}")
-        os.utime(runs / f"run{number}" / "gone", (number, number))
+        launcher.start(spec(unique(f"run{number}"), tmp_path, "-c", ""))
+        wait_gone(launcher, unique(f"run{number}"))
+        os.utime(runs / unique(f"run{number}") / "gone", (number, number))
     assert launcher.prune(2) == 2
-    assert sorted(path.name for path in runs.iterdir()) == ["living", "run2", "run3"]
-    assert launcher.poll("living").liveness is Liveness.ALIVE
+    assert sorted(path.name for path in runs.iterdir()) == sorted(
+        [LIVING, unique("run2"), unique("run3")]
+    )
+    assert launcher.poll(LIVING).liveness is Liveness.ALIVE
 
 
 def test_names_that_are_no_launch_ids_touch_nothing(

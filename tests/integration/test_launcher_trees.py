@@ -16,6 +16,7 @@ from manager.launcher.processes import read_stat
 from manager.launcher.protocol import Liveness
 from manager.launcher.run_dir import RunDir
 from tests.support.launcher import (
+    ONE,
     TORTURE,
     alive,
     launching,
@@ -46,14 +47,14 @@ def launcher(runs: Path) -> Iterator[LocalLauncher]:
 
 def torture(launcher: LocalLauncher, tmp_path: Path, *words: str) -> Path:
     pids = tmp_path / "pids"
-    launcher.start(spec("one", tmp_path, str(TORTURE), str(pids), *words))
-    wait_log(launcher, "one", "ready")
+    launcher.start(spec(ONE, tmp_path, str(TORTURE), str(pids), *words))
+    wait_log(launcher, ONE, "ready")
     if "--calm" not in words:
         wait_until(lambda: len(alive(pids)) >= TREE, what="the whole tree")
     return pids
 
 
-def supervisor_of(runs: Path, launch_id: str = "one") -> int:
+def supervisor_of(runs: Path, launch_id: str = ONE) -> int:
     chief, _ = RunDir(runs / launch_id).identities()
     assert chief is not None
     return chief.pid
@@ -64,18 +65,18 @@ def test_stop_leaves_nothing_of_a_tree_that_tries_to_stay(
     launcher: LocalLauncher, tmp_path: Path, force: bool
 ) -> None:
     pids = torture(launcher, tmp_path)
-    launcher.stop("one", force=force)
-    report = wait_gone(launcher, "one")
+    launcher.stop(ONE, force=force)
+    report = wait_gone(launcher, ONE)
     assert report.exit_code == (-signal.SIGKILL if force else -signal.SIGTERM)
     assert alive(pids) == []
-    assert with_marker("one") == []
+    assert with_marker(ONE) == []
 
 
 def test_crash_of_the_main_process_ends_the_rest_and_keeps_the_code(
     launcher: LocalLauncher, tmp_path: Path
 ) -> None:
     pids = torture(launcher, tmp_path, "--stay", "1", "--exit-code", "3")
-    assert wait_gone(launcher, "one").exit_code == 3
+    assert wait_gone(launcher, ONE).exit_code == 3
     assert alive(pids) == []
 
 
@@ -83,12 +84,12 @@ def test_polite_stop_does_not_end_who_ignores_it_and_force_does(
     launcher: LocalLauncher, tmp_path: Path
 ) -> None:
     pids = torture(launcher, tmp_path, "--calm", "--deaf")
-    launcher.stop("one", force=False)
-    launcher.stop("one", force=False)
-    assert launcher.poll("one").liveness is Liveness.ALIVE
+    launcher.stop(ONE, force=False)
+    launcher.stop(ONE, force=False)
+    assert launcher.poll(ONE).liveness is Liveness.ALIVE
     assert len(alive(pids)) == 1
-    launcher.stop("one", force=True)
-    assert wait_gone(launcher, "one").exit_code == -signal.SIGKILL
+    launcher.stop(ONE, force=True)
+    assert wait_gone(launcher, ONE).exit_code == -signal.SIGKILL
     assert alive(pids) == []
 
 
@@ -98,13 +99,13 @@ def test_survivors_of_a_killed_supervisor_are_alive_until_they_are_ended(
     pids = torture(launcher, tmp_path, "--calm")
     main = noted(pids)[0].pid
     os.kill(supervisor_of(runs), signal.SIGKILL)
-    wait_until(lambda: not RunDir(runs / "one").locked(), what="lock free")
-    assert launcher.poll("one") == launcher.poll("one")
-    assert launcher.poll("one").liveness is Liveness.ALIVE
-    assert launcher.poll("one").pid == main
-    assert launcher.list() == ["one"]
-    launcher.stop("one", force=True)
-    assert wait_gone(launcher, "one").exit_code is None
+    wait_until(lambda: not RunDir(runs / ONE).locked(), what="lock free")
+    assert launcher.poll(ONE) == launcher.poll(ONE)
+    assert launcher.poll(ONE).liveness is Liveness.ALIVE
+    assert launcher.poll(ONE).pid == main
+    assert launcher.list() == [ONE]
+    launcher.stop(ONE, force=True)
+    assert wait_gone(launcher, ONE).exit_code is None
     assert alive(pids) == []
     assert launcher.list() == []
 
@@ -114,9 +115,9 @@ def test_survivors_of_a_killed_supervisor_end_politely_too(
 ) -> None:
     pids = torture(launcher, tmp_path, "--calm")
     os.kill(supervisor_of(runs), signal.SIGKILL)
-    wait_until(lambda: not RunDir(runs / "one").locked(), what="lock free")
-    launcher.stop("one", force=False)
-    wait_gone(launcher, "one")
+    wait_until(lambda: not RunDir(runs / ONE).locked(), what="lock free")
+    launcher.stop(ONE, force=False)
+    wait_gone(launcher, ONE)
     assert alive(pids) == []
 
 
@@ -124,11 +125,11 @@ def test_a_stop_before_the_supervisor_is_up_starts_nothing_that_stays(
     launcher: LocalLauncher, tmp_path: Path
 ) -> None:
     pids = tmp_path / "pids"
-    launcher.start(spec("one", tmp_path, str(TORTURE), str(pids)))
-    launcher.stop("one", force=False)
-    wait_gone(launcher, "one")
+    launcher.start(spec(ONE, tmp_path, str(TORTURE), str(pids)))
+    launcher.stop(ONE, force=False)
+    wait_gone(launcher, ONE)
     assert alive(pids) == []
-    assert with_marker("one") == []
+    assert with_marker(ONE) == []
 
 
 def test_another_launchers_and_foreign_processes_are_left_alone(
@@ -140,20 +141,20 @@ def test_another_launchers_and_foreign_processes_are_left_alone(
         # The same command line, the same name, and a marker that only looks alike.
         subprocess.Popen(command, stdout=subprocess.DEVNULL, env={}),
         subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, env={"COMFYUI_MANAGER_LAUNCH": "one2"}
+            command, stdout=subprocess.DEVNULL, env={"COMFYUI_MANAGER_LAUNCH": ONE + "2"}
         ),
         subprocess.Popen(
             command,
             stdout=subprocess.DEVNULL,
-            env={"NOTE": "COMFYUI_MANAGER_LAUNCH=one", "X_COMFYUI_MANAGER_LAUNCH": "one"},
+            env={"NOTE": f"COMFYUI_MANAGER_LAUNCH={ONE}", "X_COMFYUI_MANAGER_LAUNCH": ONE},
         ),
     ]
     try:
         wait_until(lambda: len(alive(Path(str(pids) + ".foreign"))) == len(foreign))
         os.kill(supervisor_of(tmp_path / "runs"), signal.SIGKILL)
-        wait_until(lambda: not RunDir(tmp_path / "runs" / "one").locked(), what="lock free")
-        launcher.stop("one", force=True)
-        wait_gone(launcher, "one")
+        wait_until(lambda: not RunDir(tmp_path / "runs" / ONE).locked(), what="lock free")
+        launcher.stop(ONE, force=True)
+        wait_gone(launcher, ONE)
         assert alive(pids) == []
         assert [child.poll() for child in foreign] == [None] * len(foreign)
     finally:
@@ -170,10 +171,10 @@ def test_the_instance_gets_nothing_of_the_managers_files_and_a_private_umask(
         "os.readlink('/proc/self/fd/0'), os.getsid(0) == os.getpid(), "
         "os.environ['COMFYUI_MANAGER_LAUNCH'])"
     )
-    launcher.start(spec("one", tmp_path, "-c", code))
-    wait_gone(launcher, "one")
+    launcher.start(spec(ONE, tmp_path, "-c", code))
+    wait_gone(launcher, ONE)
     # 3 is the listing's own descriptor.
-    assert "['0', '1', '2', '3'] 0o77 /dev/null True one" in launcher.logs("one", 4096)
+    assert f"['0', '1', '2', '3'] 0o77 /dev/null True {ONE}" in launcher.logs(ONE, 4096)
 
 
 def test_orphans_are_handed_to_the_supervisor(
@@ -188,9 +189,9 @@ def test_orphans_are_handed_to_the_supervisor(
         "    os._exit(0)\n"
         "os.wait(); time.sleep(600)\n"
     )
-    launcher.start(spec("one", tmp_path, "-c", code))
-    wait_log(launcher, "one", "orphan")
-    orphan = int(launcher.logs("one", 4096).split()[1])
+    launcher.start(spec(ONE, tmp_path, "-c", code))
+    wait_log(launcher, ONE, "orphan")
+    orphan = int(launcher.logs(ONE, 4096).split()[1])
 
     def parent() -> int:
         stat = read_stat(orphan)

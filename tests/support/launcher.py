@@ -15,6 +15,14 @@ from manager.launcher.processes import MARKER, all_stats, marked
 from manager.launcher.protocol import LaunchSpec, Liveness, ProcessReport
 from tests.support.waiting import wait_until
 
+
+def unique(name: str) -> str:
+    """Make a launch id of this test run's own: markers are looked for on the whole machine."""
+    return f"{name}-{os.getpid()}"
+
+
+ONE = unique("one")
+TWO = unique("two")
 TORTURE = Path(__file__).with_name("torture.py")
 
 
@@ -72,4 +80,16 @@ def _ended(launcher: LocalLauncher, name: str) -> Callable[[], bool]:
     return once
 
 
-__all__ = ["MARKER", "TORTURE", "alive", "launching", "noted", "spec", "wait_gone", "wait_log"]
+__all__ = [
+    "MARKER",
+    "ONE",
+    "TORTURE",
+    "TWO",
+    "alive",
+    "launching",
+    "noted",
+    "spec",
+    "unique",
+    "wait_gone",
+    "wait_log",
+]
