@@ -26,7 +26,7 @@ from manager.track import Reading, Track
 
 logger = logging.getLogger(__name__)
 
-TRANSITION_INTERVAL_S = 0.1
+TRANSITION_INTERVAL_S = 0.05
 """Between two looks at an instance that starts or stops: the click's cost beside ComfyUI's own."""
 
 TRANSITION_WORKERS = 4
