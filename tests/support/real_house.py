@@ -117,6 +117,11 @@ async ({graph}) => {
 }
 """
 
+ARRIVED = """
+(limit_ms) => Promise.race([window.drawing, new Promise((_, refuse) => setTimeout(
+    () => refuse(new Error("no picture arrived over the websocket")), limit_ms))])
+"""
+
 PNG_HEAD = [0x89, 0x50, 0x4E, 0x47]
 
 
@@ -211,7 +216,7 @@ class Person:
 
     def finished_drawing(self) -> dict[str, Any]:
         """Wait for the picture that ``begin_drawing`` asked for."""
-        drawing: dict[str, Any] = self.desk.evaluate("() => window.drawing")
+        drawing: dict[str, Any] = self.desk.evaluate(ARRIVED, PAGE_S * 1000)
         return drawing
 
     def goto(self, url: str) -> int:
