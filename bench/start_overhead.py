@@ -67,6 +67,14 @@ def bare(manager: ManagerProcess, folder: Path) -> tuple[float, float]:
     return started, stopped
 
 
+def listener(port: int) -> int:
+    """Find who listens on a port."""
+    for one in psutil.net_connections("tcp4"):
+        if one.status == psutil.CONN_LISTEN and one.laddr.port == port and one.pid:
+            return int(one.pid)
+    raise LookupError(port)
+
+
 def managed(user: Client) -> tuple[float, float]:
     """Start and stop the child by the manager; give both times in seconds."""
     begun = time.monotonic()
@@ -81,8 +89,7 @@ def managed(user: Client) -> tuple[float, float]:
     until(lambda: answers(url))
     started = time.monotonic() - begun
     port = state["instance"]["port"]
-    child = next(p for p in psutil.net_connections() if p.laddr and p.laddr.port == port)
-    process = psutil.Process(child.pid)
+    process = psutil.Process(listener(port))
     begun = time.monotonic()
     user.post("/api/user/stop")
     until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)

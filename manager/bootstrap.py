@@ -81,6 +81,7 @@ class Manager:
         self.lifecycle.wake()
         for thread in self._threads:
             thread.join(JOIN_S)
+        self.gate.leave()
         self.store.close()
         self._lock_file.close()
 

@@ -106,7 +106,9 @@ class Settings:
     )
     session_hours: int = _setting(Count(1, 720), 12, "Time a login lasts.", "h")
     cookie_secure: bool = _setting(
-        Switch(), False, "Send the login cookie over HTTPS only. On where HTTPS is in front."
+        Switch(),
+        False,
+        "HTTPS stands in front of manager and gates: links say https, cookies are Secure.",
     )
     async_mode: str = _setting(
         Choice("eventlet", "threading"), "eventlet", "How the server runs its threads."

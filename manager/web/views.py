@@ -137,9 +137,10 @@ def own_instance_view(manager: Manager, instance: Instance, address: Address) ->
     if instance.state is State.RUNNING and instance.token:
         host = _host(manager.settings, address)
         query = f"?token_{instance.port}={instance.token}"
-        # The gate speaks plain HTTP; see manager.gate.
-        view["workspace_url"] = f"http://{host}:{view['workspace_port']}/{query}"
-        view["external_url"] = f"http://{host}:{view['external_port']}/{query}"
+        # The gates speak plain HTTP; with COOKIE_SECURE something in front of them speaks HTTPS.
+        scheme = "https" if manager.settings.cookie_secure else "http"
+        view["workspace_url"] = f"{scheme}://{host}:{view['workspace_port']}/{query}"
+        view["external_url"] = f"{scheme}://{host}:{view['external_port']}/{query}"
     return view
 
 
