@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import signal
@@ -19,7 +20,16 @@ from manager.launcher import supervisor
 from manager.launcher.local import LocalLauncher
 from manager.launcher.protocol import LaunchSpec, Liveness
 from manager.launcher.run_dir import RunDir
-from tests.support.launcher import ONE, TWO, launching, spec, unique, wait_gone, wait_log
+from tests.support.launcher import (
+    ONE,
+    TWO,
+    launching,
+    spec,
+    unique,
+    wait_gone,
+    wait_log,
+    with_marker,
+)
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
@@ -28,6 +38,40 @@ pytestmark = pytest.mark.integration
 LEFT = unique("left")
 LIVING = unique("living")
 SLEEP = ("-c", "import time; print('up', flush=True); time.sleep(600)")
+FORK_AND_WAIT = """
+import os, time
+os.fork()
+print('up', flush=True)
+time.sleep(600)
+"""
+FULL_AT_THE_SECOND_RECORD = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from manager.launcher import supervisor
+honest = supervisor.write_record
+def full(run_dir, child):
+    if child is not None:
+        raise OSError(28, "No space left on device")
+    honest(run_dir, child)
+supervisor.write_record = full
+sys.exit(supervisor.main(sys.argv[2], 65536, ["/bin/sh", "-c", sys.argv[3]]))
+"""
+UNDER_EVENTLET = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from manager import runtime
+runtime.setup("eventlet")
+from pathlib import Path
+from manager.launcher.local import LocalLauncher
+from tests.support.launcher import spec, wait_gone, wait_log, with_marker
+runs, port, one = Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+launcher = LocalLauncher(runs)
+launcher.start(spec(one, runs.parent, "-c", sys.argv[5], str(port), "127.0.0.1"))
+wait_log(launcher, one, "listening")
+owned = launcher.owns_port(one, port)
+launcher.stop(one, force=False)
+print(owned, wait_gone(launcher, one).exit_code)
+"""
 LISTEN = """
 import socket, sys, time
 server = socket.socket()
@@ -250,6 +294,88 @@ def test_no_record_no_start(launcher: LocalLauncher, runs: Path, tmp_path: Path)
     assert ended.returncode == supervisor.NO_RECORD
     assert not (tmp_path / "ran").exists()
     assert b"nothing was started" in ended.stderr
+
+
+def test_no_start_when_the_childs_identity_cannot_be_recorded(runs: Path, tmp_path: Path) -> None:
+    run = RunDir(runs / ONE)
+    run.create({})
+    (run.path / "log").touch()
+    root = str(Path(__file__).parents[2])
+    ran = tmp_path / "ran"
+    ended = subprocess.run(
+        [sys.executable, "-c", FULL_AT_THE_SECOND_RECORD, root, str(run.path), f"touch {ran}"],
+        check=False,
+        capture_output=True,
+    )
+    assert ended.returncode == supervisor.NO_RECORD
+    assert not ran.exists()
+
+
+def test_a_tree_is_ended_even_when_its_end_cannot_be_recorded(
+    launcher: LocalLauncher, runs: Path, tmp_path: Path
+) -> None:
+    launcher.start(spec(ONE, tmp_path, "-c", FORK_AND_WAIT))
+    wait_log(launcher, ONE, "up")
+    for name in ("exit.part", "gone.part"):
+        (runs / ONE / name).mkdir()
+    launcher.stop(ONE, force=True)
+    assert wait_gone(launcher, ONE).exit_code is None
+    assert with_marker(ONE) == []
+    assert "cannot record the end" in launcher.logs(ONE, 4096)
+
+
+def test_a_launch_counts_while_only_a_marked_child_of_it_is_left(
+    launcher: LocalLauncher, runs: Path, tmp_path: Path
+) -> None:
+    launcher.start(spec(ONE, tmp_path, "-c", FORK_AND_WAIT))
+    wait_log(launcher, ONE, "up")
+    chief, main = RunDir(runs / ONE).identities()
+    assert chief is not None
+    assert main is not None
+    for who in (chief, main):
+        assert identity.send(who, signal.SIGKILL)
+    wait_until(lambda: not identity.alive(chief) and not identity.alive(main), what="killed")
+    assert launcher.list() == [ONE]
+    assert launcher.poll(ONE).liveness is Liveness.ALIVE
+
+
+def test_two_who_look_do_not_take_each_other_for_a_supervisor(runs: Path) -> None:
+    run = RunDir(runs / ONE)
+    run.create({})
+    with (run.path / "lock").open() as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+        assert run.locked() is False
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert run.locked() is True
+
+
+def test_a_supervisor_waits_out_a_glance_at_its_lock(
+    launcher: LocalLauncher, runs: Path, tmp_path: Path
+) -> None:
+    run = RunDir(runs / ONE)
+    run.create({})
+    (run.path / "log").touch()
+    command = [sys.executable, "-I", "-S", supervisor.__file__, str(run.path), "65536"]
+    with (run.path / "lock").open() as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+        started = subprocess.Popen([*command, sys.executable, "-c", ""])
+        # Once it waits for the lock it is a subreaper that has not written its record.
+        wait_until(lambda: b"supervisor" in Path(f"/proc/{started.pid}/cmdline").read_bytes())
+        assert not (run.path / "record").exists()
+    assert started.wait(timeout=20) == 0
+    assert run.exit_code() == 0
+
+
+def test_it_works_the_same_under_eventlet(runs: Path) -> None:
+    root = str(Path(__file__).parents[2])
+    ended = subprocess.run(
+        [sys.executable, "-c", UNDER_EVENTLET, root, str(runs), str(free_port()), ONE, LISTEN],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == "True -15\n"
 
 
 def test_a_flooding_instance_keeps_the_log_small_and_its_end_readable(
