@@ -5,7 +5,7 @@ import sys
 from manager import runtime, settings
 from manager.errors import SettingsError
 
-FOREGROUND_COMMANDS = ([], ["serve"])
+FOREGROUND_COMMANDS: tuple[list[str], ...] = ([], ["serve"])
 
 
 def main(arguments: list[str]) -> int:

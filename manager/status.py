@@ -61,7 +61,7 @@ def _answers(address: str) -> bool:
     session.trust_env = False
     try:
         with session.get(f"{address}/healthz", timeout=HEALTH_TIMEOUT_S) as response:
-            return response.status_code == requests.codes.ok
+            return bool(response.status_code == requests.codes.ok)
     except requests.RequestException:
         return False
     finally:

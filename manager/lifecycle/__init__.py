@@ -9,7 +9,14 @@ import secrets
 from collections.abc import Callable
 
 from manager import scheduler, workspace
-from manager.errors import AlreadyRunning, NotFound, NotPermitted, NotRunning, SettingsError
+from manager.errors import (
+    AlreadyRunning,
+    NoFreeCard,
+    NotFound,
+    NotPermitted,
+    NotRunning,
+    SettingsError,
+)
 from manager.gate.gate import Gate
 from manager.launcher.local import LocalLauncher
 from manager.lifecycle.doors import wanted_tokens
@@ -78,10 +85,13 @@ class Lifecycle:
         """Reserve a port for a user's new instance; the watch starts it.
 
         Raises:
-            NoFreeCard: none that the user may use is free.
+            NoFreeCard: none that the user may use is free, or Caddy is not running (``gate``).
             AlreadyRunning: the user holds one.
             NotPermitted: the account was disabled or deleted.
         """
+        if not self._gate.watch().running:
+            # Better said now than after a start that ends at a gate which does not open.
+            raise NoFreeCard("no workspace can be opened: Caddy is not running", reason="gate")
         before, after = self._store.write(lambda t: self._reserve(t, user.id))
         self._moves.announce(before, after)
         self.wake()

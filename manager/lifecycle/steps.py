@@ -57,6 +57,7 @@ class Steps:
         self._launched: set[str] = set()
         self._stop_asked_at: dict[str, float] = {}
         self._gate_retry_at: dict[str, float] = {}
+        self._gate_problems: dict[str, str] = {}
 
     def step(self, row: Instance) -> str:
         """Do the next thing for a row that somebody holds and name the stage it is in.
@@ -107,7 +108,7 @@ class Steps:
         if report.liveness is Liveness.GONE:
             return self._release_failed(row, "died", self._died_text(row, report))
         if self._moves.clock() > (row.deadline_at or 0):
-            text = f"no answer within {self._settings.start_timeout} s\n{self._last_output(row)}"
+            text = self._gate_problems.get(launch_id) or self._silence_text(row)
             self._moves.move(row, Event.OVERDUE, self.stopping("overdue", text))
             return "ending"
         if report.pid is not None and report.pid != row.process_id:
@@ -159,6 +160,7 @@ class Steps:
             self.doors.open(row.port)
         except GateFailed as error:
             self._gate_retry_at[launch_id] = time.monotonic() + GATE_RETRY_S
+            self._gate_problems[launch_id] = f"the gate does not open: {error}"
             logger.warning("端口 %d: the gate does not open: %s", row.port, error)
             return "opening"
         fresh = {"ready_at": self._moves.clock(), "deadline_at": None, "idle_count": 0}
@@ -222,6 +224,10 @@ class Steps:
         self._launched.discard(launch_id)
         self._stop_asked_at.pop(launch_id, None)
         self._gate_retry_at.pop(launch_id, None)
+        self._gate_problems.pop(launch_id, None)
+
+    def _silence_text(self, row: Instance) -> str:
+        return f"no answer within {self._settings.start_timeout} s\n{self._last_output(row)}"
 
     def _died_text(self, row: Instance, report: ProcessReport) -> str:
         return f"{exit_text(report.exit_code)}\n{self._last_output(row)}".rstrip()

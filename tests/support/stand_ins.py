@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from manager.comfyui import QueueAnswer, Work
 from manager.errors import GateFailed, LaunchFailed
+from manager.gate.gate import GateHealth
 from manager.launcher.protocol import LaunchSpec, Liveness, ProcessReport
 
 IDLE = QueueAnswer(Work.IDLE, 0, 0)
@@ -68,6 +69,7 @@ class Gate:
     def __init__(self) -> None:
         self.applied: list[dict[int, str]] = []
         self.broken = False
+        self.running = True
         self.unavailable: dict[int, str] = {}
 
     @property
@@ -80,8 +82,8 @@ class Gate:
         self.applied.append(dict(tokens))
         return {p: why for p, why in self.unavailable.items() if p in tokens}
 
-    def watch(self) -> None:
-        pass
+    def watch(self) -> GateHealth:
+        return GateHealth(self.running, None, "", None)
 
 
 class ComfyUI:

@@ -264,6 +264,25 @@ def test_a_full_house_refuses(house: House, ann: User) -> None:
         house.lifecycle.start(ann)
 
 
+def test_without_caddy_a_start_is_refused_in_words(house: House, ann: User) -> None:
+    house.gate.running = False
+    with pytest.raises(NoFreeCard) as refusal:
+        house.lifecycle.start(ann)
+    assert refusal.value.key == "no_free_card.gate"
+    assert house.lifecycle.of_user(ann.id) is None
+
+
+def test_a_gate_that_never_opens_is_named_as_the_fault(house: House, ann: User) -> None:
+    house.lifecycle.start(ann)
+    house.comfyui.answers[8001] = IDLE
+    house.step(8001)
+    house.gate.broken = True
+    assert house.step(8001) == "opening"
+    house.clock.now += house.settings.start_timeout + 1
+    house.step(8001)
+    assert (house.row(8001).fault or "").startswith("the gate does not open: Caddy does not run")
+
+
 def test_a_user_holds_one_instance(house: House, ann: User) -> None:
     house.lifecycle.start(ann)
     with pytest.raises(AlreadyRunning):
