@@ -10,6 +10,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import errno
+import os
 import re
 import shutil
 import signal
@@ -110,7 +111,8 @@ class LocalLauncher:
 
     def list(self) -> list[str]:
         """List launch ids whose tree is not known to be gone, by one scan of /proc."""
-        own = [name for name, child in self._supervisors.items() if child.poll() is None]
+        # A copy: another thread may start something meanwhile.
+        own = [name for name, child in dict(self._supervisors).items() if child.poll() is None]
         return sorted({*own, *offload(self._found)})
 
     def owns_port(self, launch_id: str, port: int) -> bool | None:
@@ -182,7 +184,7 @@ class LocalLauncher:
             if run.path.exists():
                 run.mark_gone()
         if own is not None:
-            del self._supervisors[launch_id]
+            self._supervisors.pop(launch_id, None)
             if own.returncode in _NOTES:
                 self._notes[launch_id] = _NOTES[own.returncode]
         return ProcessReport(Liveness.GONE, exit_code=run.exit_code())
@@ -239,8 +241,11 @@ def _check(spec: LaunchSpec) -> None:
         raise LaunchFailed(
             f"there is no program {program} that may be run: check COMFYUI_PYTHON and COMFYUI_PATH"
         )
-    if not spec.cwd.is_dir():
-        raise LaunchFailed(f"there is no folder {spec.cwd}: check COMFYUI_PATH")
+    # Unlike Path.is_dir, this does not raise where the folder above may not be entered.
+    if not os.path.isdir(spec.cwd):  # noqa: PTH112
+        raise LaunchFailed(
+            f"there is no folder {spec.cwd} that may be entered: check COMFYUI_PATH and its rights"
+        )
 
 
 def _why(error: OSError, path: Path) -> str:

@@ -19,13 +19,6 @@ from playwright.sync_api import Browser, BrowserContext, Page, Response
 from tests.support.real_comfyui import Install
 from tests.support.server import ManagerProcess
 
-CHROMIUM = "/usr/bin/chromium"
-CHROMIUM_FLAGS = (
-    "--no-sandbox",  # Chromium refuses to run as root with it
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-default-apps",
-)
 COMFYUI_START_S = 240
 """A start takes 6 s of processor time; two at once beside Chromium on a busy machine, minutes."""
 

@@ -78,7 +78,8 @@ class ManagerProcess:
         return {name: value for name, value in os.environ.items() if name in kept}
 
     def start(self) -> ManagerProcess:
-        """Start the program and wait until it answers."""
+        """Start the program and wait until it answers; also again after it has ended."""
+        self._wait_for_end()
         with self.output_path.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, str(ROOT / "comfyui_manager.py"), "serve"],
@@ -136,15 +137,19 @@ class ManagerProcess:
     def stop(self) -> None:
         """End the manager, its instances and Caddy, and prove that nothing is left."""
         ended = self.run("stop")
-        if self.process is not None:
-            process = self.process
-            try:
-                wait_until(lambda: process.poll() is not None, END_S, "the manager has ended")
-            except AssertionError:
-                process.kill()
-                process.wait()
-                raise
+        self._wait_for_end()
         self._nothing_left(ended.stdout + ended.stderr)
+
+    def _wait_for_end(self) -> None:
+        process = self.process
+        if process is None:
+            return
+        try:
+            wait_until(lambda: process.poll() is not None, END_S, "the manager has ended")
+        except AssertionError:
+            process.kill()
+            process.wait()
+            raise
 
     def _nothing_left(self, said: str) -> None:
         try:
