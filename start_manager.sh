@@ -99,8 +99,7 @@ run_tests() {
   system_packages
   install requirements-dev.txt
   if [ "${REAL_COMFYUI:-}" = 1 ]; then
-    layers=()
-    "$PY" tests/support/real_comfyui.py setup
+    layers=() && "$PY" tests/support/real_comfyui.py setup
   fi
   "$PY" -m ruff format --check .
   "$PY" -m ruff check .

@@ -46,7 +46,7 @@ CHINESE_HELP = {
     "DATA_DIR": "存放工作区、实例日志、Caddy 状态和密钥的目录。",
     "INSTANCE_LOG_MAX_BYTES": "实例日志达到多大时轮转。",
     "SESSION_HOURS": "一次登录的有效时间。",
-    "COOKIE_SECURE": "登录 Cookie 只经 HTTPS 发送。前面有 HTTPS 时打开。",
+    "COOKIE_SECURE": "管理界面和工作区前面有 HTTPS：链接用 https，Cookie 带 Secure。",
     "ASYNC_MODE": "服务器的线程方式。",
     "PORTS": "端口表，一行一张卡。",
 }
