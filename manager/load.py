@@ -35,7 +35,7 @@ class Load:
     def __init__(self, data_dir: Path) -> None:
         """Take the first sample, of the disk that holds ``data_dir``."""
         self._data_dir = data_dir
-        self._latest = self._sample()
+        self._latest = self._sample(psutil.cpu_percent(interval=None))
 
     def latest(self) -> LoadReading:
         """Give the newest sample."""
@@ -44,13 +44,15 @@ class Load:
     def run(self, stop: threading.Event) -> None:
         """Sample until told to stop."""
         while not stop.wait(INTERVAL_S):
-            self._latest = runtime.offload(self._sample)
+            # Here, not beside: psutil compares with the last call of the same thread.
+            cpu_percent = psutil.cpu_percent(interval=None)
+            self._latest = runtime.offload(self._sample, cpu_percent)
 
-    def _sample(self) -> LoadReading:
+    def _sample(self, cpu_percent: float) -> LoadReading:
         memory = psutil.virtual_memory()
         disk = psutil.disk_usage(str(self._data_dir))
         return LoadReading(
-            cpu_percent=psutil.cpu_percent(interval=None),
+            cpu_percent=cpu_percent,
             memory_percent=memory.percent,
             memory_total=memory.total,
             memory_used=memory.total - memory.available,

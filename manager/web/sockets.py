@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from flask import Flask, request, session
@@ -36,8 +37,8 @@ def create_socketio(app: Flask, manager: Manager) -> SocketIO:
         cors_allowed_origins=of_our_origin,  # type: ignore[arg-type]
         manage_session=False,
         max_http_buffer_size=MAX_MESSAGE_BYTES,
-        logger=False,
-        engineio_logger=False,
+        logger=_library_log(),
+        engineio_logger=_library_log(),
     )
 
     @socketio.on("connect")
@@ -57,3 +58,13 @@ def create_socketio(app: Flask, manager: Manager) -> SocketIO:
     )
     manager.on_change(live.changed)
     return socketio
+
+
+def _library_log() -> logging.Logger:
+    """Give the libraries our log from warnings up: at INFO they write packets, tokens and all.
+
+    Without a logger of ours they would write to the standard error stream.
+    """
+    library = logging.getLogger("socketio")
+    library.setLevel(logging.WARNING)
+    return library

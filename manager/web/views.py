@@ -205,9 +205,8 @@ def gate_view(manager: Manager) -> View:
 
 def overview(manager: Manager, sequence: int) -> View:
     """Show an admin everything, without a token in it."""
-    instances = sorted(manager.lifecycle.instances(), key=lambda i: i.port)
     return {
-        "ports": [instance_view(manager, instance) for instance in instances],
+        "ports": [instance_view(manager, row) for row in manager.lifecycle.instances()],
         "users": [user_view(user) for user in manager.accounts.users()],
         "load": load_view(manager),
         "gate": gate_view(manager),

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -37,15 +37,20 @@ class ManagerProcess:
         folder: Path,
         *,
         rows: int = 2,
+        table: Sequence[tuple[int, int, int]] | None = None,
         mode: str = "eventlet",
         settings: Mapping[str, str] | None = None,
     ) -> None:
-        """Choose ports and write nothing but a copy of the shipped Caddyfile."""
+        """Choose ports and write nothing but a copy of the shipped Caddyfile.
+
+        ``table`` names ComfyUI, external and workspace ports instead of free ones.
+        """
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
         ports = free_ports(1 + 3 * rows)
         self.port = ports[0]
-        table = [tuple(ports[1 + 3 * n : 4 + 3 * n]) for n in range(rows)]
+        if table is None:
+            table = [(a, b, c) for a, b, c in zip(*[iter(ports[1:])] * 3, strict=True)]
         self.ports = [row[0] for row in table]
         self.external_ports = [row[1] for row in table]
         self.workspace_ports = [row[2] for row in table]

@@ -9,6 +9,7 @@ export const OVERVIEW_EVENT = "overview";
 export const OVERVIEW_DIFF_EVENT = "overview_diff";
 
 const LOST_AFTER_MS = 1500;
+const COME_BACK_MS = 2000;
 
 /** Connect; `handlers` maps event names to functions, `refetch` is called after every gap. */
 export function connect(handlers, refetch) {
@@ -30,16 +31,23 @@ export function connect(handlers, refetch) {
     if (wasLost) refetch();
     wasLost = false;
   });
-  socket.on("disconnect", async (reason) => {
+  // Told to go, the library does not come back by itself. Either the session ended, then the
+  // question leads to the login page; or rights changed or the server restarts, then come again.
+  const comeBack = async () => {
+    try {
+      await get("/api/user/state");
+      socket.connect();
+    } catch (error) {
+      if (![401, 403].includes(error.status)) setTimeout(comeBack, COME_BACK_MS);
+    }
+  };
+  socket.on("disconnect", (reason) => {
     lost();
-    if (reason !== "io server disconnect") return;
-    // Told to go: the session ended, or its rights changed. The answer leads to the login page.
-    await get("/api/user/state").then(() => setTimeout(() => socket.connect(), 500)).catch(() => {});
+    if (reason === "io server disconnect") comeBack();
   });
-  socket.on("connect_error", async (error) => {
+  socket.on("connect_error", (error) => {
     lost();
-    if (error.message !== "not_authenticated") return;
-    await get("/api/user/state").then(() => setTimeout(() => socket.connect(), 2000)).catch(() => {});
+    if (error.message === "not_authenticated") setTimeout(comeBack, COME_BACK_MS);
   });
   for (const [name, handler] of Object.entries(handlers)) socket.on(name, handler);
   return socket;

@@ -1,0 +1,113 @@
+"""What only the running server shows: its socket, its origins on the wire, its end."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import websocket
+
+from manager import settings
+from manager.errors import SettingsError
+from manager.web.serve import listen
+from tests.support.ports import free_port
+from tests.support.server import LOOPBACK, ManagerProcess
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module", params=["eventlet", "threading"])
+def manager(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ManagerProcess]:
+    with ManagerProcess(tmp_path_factory.mktemp("served"), mode=request.param) as running:
+        yield running
+
+
+def _socket(manager: ManagerProcess, origin: str) -> str:
+    """Open the live connection as a page of ``origin`` would; give the server's first packet."""
+    opened = websocket.create_connection(
+        f"ws://{LOOPBACK}:{manager.port}/socket.io/?EIO=4&transport=websocket",
+        origin=origin,
+        timeout=10,
+    )
+    try:
+        return str(opened.recv())
+    finally:
+        opened.close()
+
+
+def test_a_page_of_our_own_may_listen(manager: ManagerProcess) -> None:
+    assert _socket(manager, manager.url).startswith("0{")
+
+
+def test_a_workspace_on_another_port_may_not_listen(manager: ManagerProcess) -> None:
+    for origin in (f"http://{LOOPBACK}:{manager.workspace_ports[0]}", "http://evil.test", "null"):
+        with pytest.raises(websocket.WebSocketBadStatusException) as refused:
+            _socket(manager, origin)
+        assert refused.value.status_code == 400
+
+
+def test_a_page_of_our_own_without_a_login_hears_nothing(manager: ManagerProcess) -> None:
+    opened = websocket.create_connection(
+        f"ws://{LOOPBACK}:{manager.port}/socket.io/?EIO=4&transport=websocket",
+        origin=manager.url,
+        timeout=10,
+    )
+    try:
+        opened.recv()
+        opened.send("40")
+        assert opened.recv() == '44{"message":"not_authenticated"}'
+    finally:
+        opened.close()
+
+
+def test_a_huge_body_is_refused_and_the_server_goes_on(manager: ManagerProcess) -> None:
+    connection = http.client.HTTPConnection(LOOPBACK, manager.port, timeout=10)
+    try:
+        connection.putrequest("POST", "/login")
+        connection.putheader("Origin", manager.url)
+        connection.putheader("Content-Type", "application/x-www-form-urlencoded")
+        connection.putheader("Content-Length", str(200_000))
+        connection.endheaders()
+        connection.send(b"username=" + b"x" * (200_000 - 9))
+        assert connection.getresponse().status == 413
+    finally:
+        connection.close()
+    assert manager.health()
+
+
+def test_nothing_but_the_address_is_printed(manager: ManagerProcess) -> None:
+    # It answers before Caddy does, and prints after.
+    printed = wait_until(lambda: manager.output_path.read_text(encoding="utf-8"), what="a line")
+    assert printed == f"ComfyUI Multi-User Manager: {manager.url}\n"
+
+
+def test_a_refused_origin_stands_in_the_log(manager: ManagerProcess) -> None:
+    with pytest.raises(websocket.WebSocketBadStatusException):
+        _socket(manager, "http://logged.test")
+    assert "not an accepted origin" in manager.log_path.read_text(encoding="utf-8")
+
+
+def test_a_taken_port_is_said_before_anything_starts(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind((LOOPBACK, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        refused = ManagerProcess(tmp_path / "one", settings={"MANAGER_PORT": str(port)})
+        answer = refused.run("serve")
+    assert answer.returncode == 2
+    assert f"MANAGER_PORT = {port}" in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert refused.processes() == []
+
+
+def test_an_address_of_another_machine_is_said(tmp_path: Path) -> None:
+    # TEST-NET-1 of RFC 5737: nobody has it.
+    environ = {"MANAGER_HOST": "192.0.2.1", "MANAGER_PORT": str(free_port())}
+    with pytest.raises(SettingsError, match=r"192\.0\.2\.1"):
+        listen(settings.load(environ, root=tmp_path))
