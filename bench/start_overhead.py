@@ -46,7 +46,7 @@ def until(condition: Callable[[], bool]) -> float:
 def answers(url: str) -> bool:
     """Tell whether a URL answers 200 now."""
     try:
-        return requests.get(url, timeout=5).status_code == requests.codes.ok
+        return bool(requests.get(url, timeout=5).ok)
     except requests.RequestException:
         return False
 
@@ -70,7 +70,7 @@ def bare(manager: ManagerProcess, folder: Path) -> tuple[float, float]:
 def listener(port: int) -> int:
     """Find who listens on a port."""
     for one in psutil.net_connections("tcp4"):
-        if one.status == psutil.CONN_LISTEN and one.laddr.port == port and one.pid:
+        if one.status == psutil.CONN_LISTEN and one.laddr[1:] == (port,) and one.pid:
             return int(one.pid)
     raise LookupError(port)
 

@@ -59,7 +59,10 @@ CHINESE_ALLOWED = (
     (r"an IP address or host name, or empty", "IP 地址、主机名，或留空"),
     (r"an IP address or host name", "IP 地址或主机名"),
     (r"a path, absolute or from the project's folder", "路径，绝对的或相对项目目录的"),
-    (r"a list of words, or one line quoted as in a shell", "词的列表，或按 shell 规则加引号的一行"),
+    (
+        r"a list of words, or one line quoted as in a shell; none that the manager itself sets",
+        "词的列表，或按 shell 规则加引号的一行；不能是管理器自己设置的参数",
+    ),
     (r"one line of text", "一行文字"),
     (r"rows of (.*)", r"由 \1 组成的行"),
     (r"(\w+(?: \| \w+)+)", r"\1"),

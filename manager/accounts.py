@@ -71,11 +71,7 @@ class Accounts:
         username = unicodedata.normalize("NFC", username)[:256]
         self._throttle.attempt(username, address)
         user = self._store.read(lambda t: t.users.by_name(username))
-        stored = (
-            self._store.read(lambda t: t.users.password_hash(user.id))
-            if user
-            else ""
-        )
+        stored = self._store.read(lambda t: t.users.password_hash(user.id)) if user else ""
         if not credentials.matches(stored, password) or user is None or not user.is_active:
             self._note(username, "login_failed", username, address=address)
             raise NotAuthenticated("name and password do not match", reason="login")

@@ -18,7 +18,8 @@ from collections.abc import Callable, Sequence
 
 from manager import identity, runtime
 from manager.bootstrap import build, read_record, write_record
-from manager.errors import ManagerError, SettingsError
+from manager.errors import GateFailed, ManagerError, SettingsError
+from manager.gate.gate import Gate
 from manager.settings import Settings, names
 from manager.status import report, report_lines
 from manager.web.serve import serve
@@ -137,21 +138,28 @@ def _end_instances(settings: Settings) -> bool:
     try:
         for row in manager.lifecycle.holding():
             print(f"port {row.port}: ending {row.username}'s ComfyUI")
-        manager.gate.start(manager.lifecycle.tokens())
         manager.lifecycle.stop_all()
+        # Caddy first: where none runs every gate is closed, whatever its file looks like.
+        _end_caddy(manager.gate)
         watching.start()
         ended = _within(INSTANCES_END_S, lambda: not manager.lifecycle.holding())
         left = manager.lifecycle.holding()
         enough.set()
         manager.lifecycle.wake()
         watching.join()
-        manager.gate.stop()
     finally:
         manager.close()
     for row in left:
         print(f"port {row.port}: {row.username}'s ComfyUI does not end", file=sys.stderr)
     print("instances and Caddy: stopped" if ended else "Caddy: stopped")
     return ended
+
+
+def _end_caddy(gate: Gate) -> None:
+    try:
+        gate.stop()
+    except GateFailed as error:
+        print(f"Caddy has ended, but its file could not be tidied: {error}", file=sys.stderr)
 
 
 def _within(seconds: float, condition: Callable[[], bool]) -> bool:

@@ -12,6 +12,8 @@ import shlex
 from pathlib import Path
 from typing import Protocol
 
+from manager.comfyui_flags import explain, forbidden_flags
+
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\Z")
 
 
@@ -139,14 +141,19 @@ class PathIn:
 
 
 class Flags:
-    """Command-line flags: a list of words in TOML, a shell-quoted line in the environment."""
+    """ComfyUI's flags: a list of words in TOML, a shell-quoted line in the environment."""
 
-    allowed = "a list of words, or one line quoted as in a shell"
+    allowed = "a list of words, or one line quoted as in a shell; none that the manager itself sets"
 
     def read(self, raw: object) -> tuple[str, ...]:
         """Read the words in order."""
         if isinstance(raw, str):
-            return tuple(shlex.split(raw))
-        if isinstance(raw, list) and all(isinstance(word, str) for word in raw):
-            return tuple(raw)
-        raise ValueError
+            words = shlex.split(raw)
+        elif isinstance(raw, list) and all(isinstance(word, str) for word in raw):
+            words = raw
+        else:
+            raise ValueError
+        refused = forbidden_flags(words)
+        if refused:
+            raise ValueError("; ".join(explain(word) for word in refused))
+        return tuple(words)

@@ -111,11 +111,14 @@ class Gate:
         check_tokens(self._rows, tokens)
         with self._lock:
             if not self._on:
-                raise GateFailed("the gate has not been started")
+                if tokens or self._caddy.running():
+                    raise GateFailed("the gate has not been started")
+                return {}  # closed is what a gate without Caddy is
             before, self._wanted = self._wanted, tokens
             try:
                 self._reach_wanted()
-            except GateFailed:
+            except GateFailed as error:
+                self._problem = error.message
                 # A restart of Caddy must open neither what was refused nor what should be closed.
                 self._wanted = {p: t for p, t in tokens.items() if before.get(p) == t}
                 raise
@@ -205,6 +208,8 @@ class Gate:
                 if not self._caddy.dies_within(DYING_S):
                     raise
                 self._bring_up()
+        else:
+            self._problem = None
 
     def _bring_up(self) -> None:
         """Adopt or begin Caddy and make it serve what is wanted; plan the next try on failure."""

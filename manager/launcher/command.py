@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from manager.comfyui_flags import explain, forbidden_flags
 from manager.errors import LaunchFailed
-from manager.launcher.flags import explain, forbidden_flags
 from manager.launcher.processes import MARKER
 from manager.ports import PortRow
 from manager.settings import ROOT, Settings, names

@@ -160,8 +160,7 @@ class Steps:
             self.doors.open(row.port)
         except GateFailed as error:
             self._gate_retry_at[launch_id] = time.monotonic() + GATE_RETRY_S
-            self._gate_problems[launch_id] = f"the gate does not open: {error}"
-            logger.warning("端口 %d: the gate does not open: %s", row.port, error)
+            self._note_gate_problem(row, f"the gate does not open: {error}")
             return "opening"
         fresh = {"ready_at": self._moves.clock(), "deadline_at": None, "idle_count": 0}
         self._moves.move(row, Event.ANSWERED, fresh)
@@ -206,15 +205,22 @@ class Steps:
         return "gone"
 
     def _close(self, row: Instance) -> bool:
+        launch_id = row.launch_id or ""
+        if time.monotonic() < self._gate_retry_at.get(launch_id, 0):
+            return False
         try:
             self.doors.reconcile(without=row.port)
         except GateFailed as error:
-            launch_id = row.launch_id or ""
-            if time.monotonic() >= self._gate_retry_at.get(launch_id, 0):
-                self._gate_retry_at[launch_id] = time.monotonic() + GATE_RETRY_S
-                logger.warning("端口 %d: the gate does not close: %s", row.port, error)
+            self._note_gate_problem(row, f"the gate does not close: {error}")
+            self._gate_retry_at[launch_id] = time.monotonic() + GATE_RETRY_S
             return False
         return True
+
+    def _note_gate_problem(self, row: Instance, text: str) -> None:
+        launch_id = row.launch_id or ""
+        if self._gate_problems.get(launch_id) != text:
+            self._gate_problems[launch_id] = text
+            logger.warning("端口 %d: %s", row.port, text)
 
     def _note(self, row: Instance, values: dict[str, object]) -> None:
         launch_id = row.launch_id or ""

@@ -62,7 +62,8 @@ class Database:
         with self._lock:
             if self._closed:
                 raise StoreFailed("the database is closed")
-            return runtime.offload(self._transact, work)
+            result: T = runtime.offload(self._transact, work)
+            return result
 
     def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``work`` on a reading connection; waits while all are in use.

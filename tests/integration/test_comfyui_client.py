@@ -21,7 +21,7 @@ JOB = [0, "id", {"1": {}}, {}, ["2"]]
 class Talker:
     """A server whose answer is a function of the socket; counts connections and requests."""
 
-    def __init__(self, talk: Callable[[socket.socket], None]) -> None:
+    def __init__(self, talk: Callable[[socket.socket], object]) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.requests: list[bytes] = []
@@ -70,7 +70,7 @@ def _queue(running: int, pending: int) -> bytes:
 
 
 @contextmanager
-def _talking(talk: Callable[[socket.socket], None]) -> Iterator[tuple[Talker, ComfyUI]]:
+def _talking(talk: Callable[[socket.socket], object]) -> Iterator[tuple[Talker, ComfyUI]]:
     talker, comfyui = Talker(talk), ComfyUI(4)
     try:
         yield talker, comfyui
@@ -130,7 +130,7 @@ def test_silence_and_dripping_are_unknown() -> None:
         while not talker.done.wait(0.1):
             connection.sendall(b" ")
 
-    with _talking(lambda c: talker.done.wait(10) and None) as (talker, comfyui):
+    with _talking(lambda c: talker.done.wait(10)) as (talker, comfyui):
         assert comfyui.queue(talker.port).work is Work.UNKNOWN
         talker.done.set()
     with _talking(drip) as (talker, comfyui):
@@ -166,9 +166,14 @@ def test_pages_share_an_answer_and_the_watch_asks_anew(monkeypatch: pytest.Monke
 
 
 def test_the_same_bytes_are_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    parsed = []
+    parsed: list[bytes] = []
     real = json.loads
-    monkeypatch.setattr("manager.comfyui.json.loads", lambda b: (parsed.append(b), real(b))[1])
+
+    def loads(body: bytes) -> object:
+        parsed.append(body)
+        return real(body)
+
+    monkeypatch.setattr("manager.comfyui.json.loads", loads)
     with _talking(lambda c: c.sendall(_http(_queue(1, 0)))) as (talker, comfyui):
         for _ in range(5):
             assert comfyui.queue(talker.port, fresh=True).work is Work.BUSY

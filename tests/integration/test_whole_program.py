@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -63,6 +64,10 @@ def _workspace(stack: ExitStack, url: str) -> Workspace:
     return opened
 
 
+def _until_done(workspace: Workspace) -> None:
+    wait_until(lambda: workspace.get("/history").json(), what="the job is done")
+
+
 def _dead(url: str) -> bool:
     return requests.get(url, timeout=30, allow_redirects=False).status_code == 403
 
@@ -76,7 +81,7 @@ def test_two_users_work_side_by_side_and_apart(house: House, stack: ExitStack) -
         assert "?" not in workspace.entered.url
         prompt = workspace.post("/prompt", {"prompt": JOB})
         assert prompt.ok, prompt.text
-        wait_until(lambda w=workspace: w.get("/history").json(), what="the job is done")
+        _until_done(workspace)
         token = mine["workspace_url"].split("=")[1]
         for port in (other["workspace_port"], other["external_port"]):
             for name in (mine["port"], other["port"]):
@@ -275,6 +280,57 @@ def test_a_second_manager_is_refused_and_disturbs_nobody(house: House, stack: Ex
     assert second.returncode == 1
     assert "another manager is using" in second.stderr
     assert _workspace(stack, url).entered.ok
+
+
+def _gate_problem(house: House) -> str:
+    return str(house.admin.get("/api/admin/overview")["gate"]["problem"] or "")
+
+
+def test_without_caddy_the_pages_work_and_say_so(tmp_path: Path, stack: ExitStack) -> None:
+    house = House(tmp_path, stack, CADDY_PATH="/no/such/caddy")
+    assert "CADDY_PATH" in _gate_problem(house)
+    refused = house.a.ask("POST", "/api/user/start")
+    assert refused.status_code == 409
+    assert "Caddy" in refused.json()["error"]["message"]
+
+
+def test_a_caddyfile_broken_by_hand_is_named_and_nothing_is_lost(
+    house: House, stack: ExitStack
+) -> None:
+    url = house.a.start()["workspace_url"]
+    good = house.manager.caddyfile.read_text(encoding="utf-8")
+    house.manager.caddyfile.write_text("nonsense {\n" + good, encoding="utf-8")
+    house.b.post("/api/user/start")
+    wait_until(lambda: "Caddyfile" in _gate_problem(house), what="the problem is shown")
+    assert _workspace(stack, url).entered.ok
+    house.manager.caddyfile.write_text(good, encoding="utf-8")
+    house.b.until_running()
+    assert _gate_problem(house) == ""
+
+
+def test_a_caddy_that_is_killed_comes_back_with_the_same_links(
+    house: House, stack: ExitStack
+) -> None:
+    url = house.a.start()["workspace_url"]
+    status = json.loads(house.manager.run("status", "--json").stdout)
+    os.kill(status["caddy"]["pid"], signal.SIGKILL)
+
+    def back() -> bool:
+        try:
+            return requests.get(url, timeout=5).ok
+        except requests.ConnectionError:
+            return False
+
+    wait_until(back, what="Caddy is back")
+
+
+def test_a_workspace_that_cannot_be_written_says_which(house: House, stack: ExitStack) -> None:
+    (house.manager.data_dir / "workspaces").write_text("a file in the way")
+    house.a.post("/api/user/start")
+    fault = house.a.until_gone()["last_usage"]["fault"]
+    assert str(house.manager.data_dir / "workspaces") in fault
+    (house.manager.data_dir / "workspaces").unlink()
+    house.a.start()
 
 
 def test_the_same_in_threading_mode(tmp_path: Path, stack: ExitStack) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from demo.arguments import parse
 from demo.graph import InvalidPrompt, plan
 from demo.texts import HOME, TEXTS, choose
-from manager.launcher.flags import FORBIDDEN
+from manager.comfyui_flags import FORBIDDEN
 
 
 def node(kind: str, **inputs: Any) -> dict[str, Any]:

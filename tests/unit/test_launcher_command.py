@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from manager.comfyui_flags import FORBIDDEN, forbidden_flags
 from manager.errors import LaunchFailed
 from manager.launcher.command import Command, build_command, clean_environment
-from manager.launcher.flags import FORBIDDEN, forbidden_flags
 from manager.ports import make_row
 from manager.settings import ROOT, Settings, names
 from manager.workspace import Workspace

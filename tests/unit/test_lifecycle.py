@@ -47,7 +47,7 @@ def test_a_start_only_reserves(house: House, ann: User) -> None:
     assert (row.state, row.user_id, row.token) == (State.STARTING, ann.id, None)
     assert not house.launcher.specs
     assert not house.gate.applied
-    assert house.published == [({8001}, {ann.id})]
+    assert house.published == [(frozenset({8001}), frozenset({ann.id}))]
 
 
 def test_start_then_ready(house: House, ann: User) -> None:
@@ -125,6 +125,7 @@ def test_a_killed_instance_is_seen_and_its_gate_closed_first(house: House, ann: 
     assert house.step(8001) == "closing"
     assert house.row(8001).state is State.RUNNING
     house.gate.broken = False
+    house.pass_a_second()
     house.step(8001)
     assert house.row(8001).state is State.FAILED
     assert "signal 9" in (house.row(8001).fault or "")
@@ -177,6 +178,7 @@ def test_a_port_is_not_freed_while_its_gate_is_open(house: House, ann: User) -> 
     assert house.step(8001) == "closing"
     assert house.row(8001).state is State.STOPPING
     house.gate.broken = False
+    house.pass_a_second()
     house.step(8001)
     assert house.row(8001).state is State.IDLE
 
@@ -189,7 +191,7 @@ def test_the_kill_comes_at_the_deadline_and_not_before(house: House, ann: User) 
     house.step(8001)
     assert [force for _, force in house.launcher.stops] == [False]
     house.clock.now += 0.2
-    house.lifecycle._steps._stop_asked_at.clear()  # the second between two signals has passed
+    house.pass_a_second()
     house.step(8001)
     assert [force for _, force in house.launcher.stops] == [False, True]
 

@@ -60,6 +60,8 @@ def test_relative_paths_count_from_the_project(tmp_path: Path) -> None:
         ("EXTERNAL_IP", "x\ny"),
         ("COOKIE_SECURE", "maybe"),
         ("COMFYUI_ARGS", '"open'),
+        ("COMFYUI_ARGS", "--lowvram --listen 0.0.0.0"),
+        ("COMFYUI_ARGS", "--por=1"),
         ("PORTS", "8001:9001"),
         ("PORTS", ""),
         ("PORTS", "8001:9001:9081:1:x"),

@@ -218,7 +218,12 @@ def test_an_adopted_instance_keeps_its_idle_time(house: House, tmp_path: Path) -
 def test_a_machine_at_rest_writes_nothing(house: House) -> None:
     written: list[object] = []
     real = house.store.write
-    house.store.write = lambda work: (written.append(work), real(work))[1]  # type: ignore[method-assign]
+
+    def write(work: object) -> object:
+        written.append(work)
+        return real(work)  # type: ignore[arg-type]
+
+    house.store.write = write  # type: ignore[assignment]
     for second in range(100):
         _tick(house, float(second))
     assert not written
@@ -254,7 +259,7 @@ def test_one_broken_look_does_not_end_the_watch(
             raise ZeroDivisionError("broken")
         return real(row)  # type: ignore[arg-type]
 
-    house.lifecycle.step = step  # type: ignore[method-assign]
+    house.lifecycle.step = step
     house.comfyui.asked.clear()
     _tick(house, 0.0)
     _tick(house, 1.0)
