@@ -9,14 +9,14 @@
 #
 # PYTHON=/path/to/python3.11 chooses the Python; settings come from manager.toml and environment.
 set -euo pipefail
-unset CDPATH
-cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")"
+CDPATH='' cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")"
 PY=venv/bin/python
 START_WAIT_S=90
 
 say() { printf '%s\n' "$*"; }
 fail() { say "start_manager.sh: $*" >&2; exit 1; }
 manager() { "$PY" comfyui_manager.py "$@"; }
+installed() { "$PY" -c 'import manager.cli' 2>/dev/null; }
 
 find_python() {
   local candidate
@@ -112,8 +112,8 @@ command=${1:-}
 [ $# -eq 0 ] || shift
 case $command in
   start) start ;;
-  restart) if [ -x "$PY" ]; then manager stop --keep-instances; fi; start ;;
-  stop | status) [ -x "$PY" ] || { say "manager: not running"; [ "$command" = stop ] || exit 3; exit; }
+  restart) if installed; then manager stop --keep-instances; fi; start ;;
+  stop | status) installed || { say "manager: not running"; [ "$command" = stop ] || exit 3; exit; }
     manager "$command" "$@" ;;
   test) run_tests "$@" ;;
   *) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' start_manager.sh >&2; exit 2 ;;

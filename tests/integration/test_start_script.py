@@ -363,7 +363,9 @@ def test_missing_venv_module_says_what_to_install(bare_tree: Copy) -> None:
 def test_failed_install_says_what_to_do_and_is_tried_again(bare_tree: Copy) -> None:
     python = bare_tree.folder / "venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
-    python.write_text('#!/bin/sh\n[ "$2" != pip ] || { echo no route >&2; exit 1; }\n')
+    python.write_text(
+        '#!/bin/sh\ncase "$*" in *manager.cli* | *" pip "*) echo no route >&2; exit 1 ;; esac\n'
+    )
     python.chmod(0o755)
 
     for _ in range(2):
@@ -372,6 +374,8 @@ def test_failed_install_says_what_to_do_and_is_tried_again(bare_tree: Copy) -> N
         assert done.code == 1
         assert "no route" in done.err
         assert "pip download" in done.err
+    assert bare_tree.call("status").code == 3
+    assert bare_tree.call("stop").code == 0
 
 
 def test_status_and_stop_before_the_first_start(bare_tree: Copy) -> None:
