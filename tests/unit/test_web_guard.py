@@ -159,6 +159,14 @@ def test_login_begins_a_new_session(site: Site) -> None:
     assert before not in site.house.accounts.sessions
 
 
+def test_a_csrf_token_from_before_the_login_is_worth_nothing(site: Site) -> None:
+    visitor = site.visitor()
+    before = visitor.csrf()
+    visitor.log_in("ann")
+    answer = visitor.post("/api/user/start", csrf=False, headers={"X-CSRFToken": before})
+    assert answer.status_code == 400
+
+
 def test_a_forged_cookie_is_nobody(site: Site) -> None:
     visitor = site.visitor("ann")
     visitor.client.set_cookie("comfyui_manager_session", "forged", domain="manager.test")
