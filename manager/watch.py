@@ -75,7 +75,7 @@ class Watch:
         while not stop.is_set():
             self._wake.clear()
             now = time.monotonic()
-            self.tick(now)
+            self._survive("a round of the watch failed", self.tick, now)
             self._wake.wait(max(0.005, self._next_due(now) - time.monotonic()))
         self._checks.shutdown(wait=True)
         self._moves.shutdown(wait=True)
@@ -141,6 +141,20 @@ class Watch:
         return busy >= self._suspects
 
     def _look(self, row: Instance, track: Track) -> None:
+        self._survive(f"端口 {row.port}: the look failed", self._look_at, row, track)
+        track.in_flight = False
+        self._changed.add(row.port)
+        if row.state is not State.RUNNING:
+            self._wake.set()
+
+    def _survive(self, what: str, work: Callable[..., None], *args: object) -> None:
+        """Run ``work``; whatever breaks in it must not end the watch over everybody else."""
+        try:
+            work(*args)
+        except Exception:  # the one catch-all of the program: a dead watch frees no card
+            logger.exception("%s", what)
+
+    def _look_at(self, row: Instance, track: Track) -> None:
         try:
             stage = self._lifecycle.step(row)
             if stage == "ready" and row.state is State.RUNNING:
@@ -150,16 +164,10 @@ class Watch:
                 self._publish(frozenset({row.port}), frozenset({track.user_id or 0}))
             self._note_problem(track, None)
         except LostRace:
-            pass
+            # Somebody else moved it meanwhile; the next look sees it as it is.
+            return
         except ManagerError as error:
             self._note_problem(track, str(error))
-        except Exception:  # one broken instance must not end the watch over the others
-            logger.exception("端口 %d: the look failed", row.port)
-        finally:
-            track.in_flight = False
-            self._changed.add(row.port)
-            if row.state is not State.RUNNING:
-                self._wake.set()
 
     def _check(self, row: Instance, track: Track) -> None:
         answer = self._comfyui.queue(row.port, fresh=True)
@@ -173,8 +181,8 @@ class Watch:
         if now >= track.history_due or track.idle_seconds >= limit:
             track.history_due = now + HISTORY_INTERVAL_S
             self._count_short_jobs(row, track)
-        if track.idle_seconds >= limit and not self._lifecycle.stop_if_idle(row):
-            track.idle_seconds, track.idle_seen_at = 0.0, None
+        if track.idle_seconds >= limit:
+            track.take(self._lifecycle.stop_if_idle(row), now, longest_gap)
 
     def _count_short_jobs(self, row: Instance, track: Track) -> None:
         worked_at = self._comfyui.last_work_at(row.port)
@@ -190,14 +198,16 @@ class Watch:
             track.problem = problem
 
     def _keep_doors(self) -> None:
+        self._survive("the gates cannot be looked after", self._look_after_doors)
+        self._keeping_doors = False
+
+    def _look_after_doors(self) -> None:
         problem = None
         try:
             self._gate.watch()
             self._lifecycle.keep_doors()
         except ManagerError as error:
             problem = str(error)
-        finally:
-            self._keeping_doors = False
         if problem != self._doors_problem:
             logger.log(
                 logging.ERROR if problem else logging.INFO, "gate: %s", problem or "works again"

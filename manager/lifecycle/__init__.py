@@ -27,9 +27,6 @@ from manager.settings import Settings
 from manager.states import HOLDS_PORT, STOPPABLE, Event
 from manager.store import Store, Tables
 
-KEPT_RUNS = 40
-"""Directories of ended launches that stay on disk, with their logs."""
-
 
 class Lifecycle:
     """Starts, stops and looks after the instances of one manager."""
@@ -74,7 +71,6 @@ class Lifecycle:
                     f"PORTS lacks {row.port}, which {row.username}'s ComfyUI holds; put the row "
                     "back, or end the instance with ./start_manager.sh stop before removing it"
                 )
-        self._launcher.prune(keep=KEPT_RUNS)
         return held
 
     def tokens(self) -> dict[int, str]:

@@ -13,7 +13,7 @@ import signal
 import time
 
 from manager import cards, workspace
-from manager.comfyui import ComfyUI, Work
+from manager.comfyui import ComfyUI, QueueAnswer, Work
 from manager.errors import GateFailed, LaunchFailed, WorkspaceFailed
 from manager.gate.gate import Gate, new_token
 from manager.launcher.command import build_command
@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 FAULT_LOG_BYTES = 4096
 """Of the instance's last output kept with a fault."""
+
+KEPT_RUNS = 40
+"""Directories of ended launches that stay on disk, with their logs."""
 
 GATE_RETRY_S = 1.0
 FORCE_AGAIN_S = 1.0
@@ -71,11 +74,14 @@ class Steps:
             return self._running(row)
         return self._stopping(row)
 
-    def stop_if_idle(self, row: Instance) -> bool:
+    def stop_if_idle(self, row: Instance) -> QueueAnswer:
         """End a running instance for idleness, unless it has work after all.
 
         The gate is closed first, so that no work can slip in between the last question and the
         stop; if the answer is anything but «idle», the gate opens again with the same token.
+
+        Returns:
+            The last answer: «idle» means that it is being stopped.
 
         Raises:
             GateFailed: the gate could not be closed; nothing has changed.
@@ -85,9 +91,9 @@ class Steps:
             answer = self._comfyui.queue(row.port, fresh=True)
             if answer.work is Work.IDLE:
                 self._moves.move(row, Event.STOP, self.stopping("idle"))
-                return True
+                return answer
         self.doors.reconcile()
-        return False
+        return answer
 
     def stopping(self, reason: str, fault: str | None = None) -> dict[str, object]:
         """Give the columns of a row that begins to stop."""
@@ -227,6 +233,7 @@ class Steps:
         self._store.write(lambda t: t.ports.note(row.port, launch_id, row.state, values))
 
     def _forget(self, launch_id: str) -> None:
+        self._launcher.prune(keep=KEPT_RUNS)
         self._launched.discard(launch_id)
         self._stop_asked_at.pop(launch_id, None)
         self._gate_retry_at.pop(launch_id, None)

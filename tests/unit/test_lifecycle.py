@@ -215,7 +215,7 @@ def test_idle_stop_asks_once_more_behind_a_closed_gate(house: House, ann: User) 
         return real(port, fresh=fresh)
 
     house.comfyui.queue = queue  # type: ignore[assignment]
-    assert house.lifecycle.stop_if_idle(row)
+    assert house.lifecycle.stop_if_idle(row) is IDLE
     assert opened_while_asked == [{}]
     assert house.row(8001).stop_reason == "idle"
 
@@ -224,7 +224,7 @@ def test_idle_stop_asks_once_more_behind_a_closed_gate(house: House, ann: User) 
 def test_idle_stop_gives_way_to_work_and_to_doubt(house: House, ann: User, answer: object) -> None:
     row = _run(house, ann)
     house.comfyui.answers[8001] = answer  # type: ignore[assignment]
-    assert not house.lifecycle.stop_if_idle(row)
+    assert house.lifecycle.stop_if_idle(row) is answer
     assert house.row(8001).state is State.RUNNING
     assert house.gate.open == {8001: row.token}
 

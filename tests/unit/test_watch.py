@@ -134,6 +134,36 @@ def test_work_found_at_the_last_question_starts_the_count_anew(house: House) -> 
     assert house.watch._tracks[port].idle_seconds == 0
 
 
+def test_doubt_at_the_last_question_neither_ends_nor_resets(house: House) -> None:
+    port = _run(house, "ann")
+    _tick(house, 0.0)
+    house.watch._tracks[port].idle_seconds = LIMIT
+    house.comfyui.then[port] = UNKNOWN
+    _tick(house, 1.0)
+    assert house.row(port).state is State.RUNNING
+    assert int(house.watch._tracks[port].idle_seconds) == LIMIT
+    assert house.gate.open
+
+
+def test_a_round_that_breaks_does_not_end_the_watch(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    rounds = []
+
+    def tick(now: float) -> None:
+        rounds.append(now)
+        if len(rounds) == 3:
+            stop.set()
+        house.watch._wake.set()
+        raise ZeroDivisionError("broken")
+
+    stop = threading.Event()
+    house.watch.tick = tick  # type: ignore[method-assign]
+    house.watch.run(stop)
+    assert len(rounds) == 3
+    assert [r.message for r in caplog.records] == ["a round of the watch failed"] * 3
+
+
 def test_jobs_too_short_to_be_met_count_as_work(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
