@@ -12,10 +12,9 @@ import requests
 
 from manager import identity
 from manager.bootstrap import read_record
-from manager.errors import StoreFailed
 from manager.settings import Settings
 from manager.states import HOLDS_PORT
-from manager.store import Store
+from manager.store import peek_ports
 
 HEALTH_TIMEOUT_S = 2.0
 
@@ -79,15 +78,7 @@ def _caddy(settings: Settings) -> dict[str, Any]:
 
 
 def _ports(settings: Settings) -> list[dict[str, Any]]:
-    rows = {}
-    if settings.database_path.exists():
-        store = Store(settings.database_path, 1)
-        try:
-            rows = {row.port: row for row in store.read(lambda t: t.ports.all())}
-        except StoreFailed:
-            rows = {}
-        finally:
-            store.close()
+    rows = {row.port: row for row in peek_ports(settings.database_path)}
     return [
         {
             "port": row.port,

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from manager.records import Instance
 from manager.store.audit import Audit
-from manager.store.database import Database
+from manager.store.database import Database, open_for_reading
 from manager.store.ports import Ports
 from manager.store.sessions import Sessions
 from manager.store.usage import UsageLog
@@ -31,6 +32,23 @@ class Tables:
         self.usage = UsageLog(connection)
         self.sessions = Sessions(connection)
         self.audit = Audit(connection)
+
+
+def peek_ports(path: Path) -> list[Instance]:
+    """Read the port table of a file that a running manager may be using; changes nothing.
+
+    Returns:
+        Nothing when there is no readable database of this program's schema.
+    """
+    connection = open_for_reading(path)
+    if connection is None:
+        return []
+    try:
+        return Ports(connection).all()
+    except sqlite3.Error:
+        return []
+    finally:
+        connection.close()
 
 
 class Store:

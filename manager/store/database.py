@@ -11,7 +11,7 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -149,23 +149,72 @@ def _scripts() -> list[Path]:
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring a file of any older schema to the newest, each step in a transaction of its own.
 
+    The version is read again inside each transaction: of two programs that open the same old file
+    at once, the second finds the step done.
+
     Raises:
         StoreFailed: a newer program made the file.
     """
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > latest_version():
+    if _version(connection) > latest_version():
         raise StoreFailed(
-            f"the database has schema {version}, this program knows {latest_version()}; "
-            "start the newer program, or restore a backup made before it"
+            f"the database has schema {_version(connection)}, this program knows "
+            f"{latest_version()}; start the newer program, or restore a backup made before it"
         )
     # Tables are rebuilt under foreign keys pointing at them: SQLite wants the check off meanwhile,
     # and the pragma is ignored inside a transaction.
     connection.execute("PRAGMA foreign_keys = OFF")
     for script in _scripts():
-        number = int(script.name[:4])
-        if number > version:
-            text = script.read_text(encoding="utf-8")
-            connection.executescript(
-                f"BEGIN IMMEDIATE;\n{text}\nPRAGMA user_version = {number};\nCOMMIT;"
-            )
+        _step(connection, int(script.name[:4]), script.read_text(encoding="utf-8"))
     connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _step(connection: sqlite3.Connection, number: int, script: str) -> None:
+    if _version(connection) >= number:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if _version(connection) < number:
+            # One by one: ``executescript`` would commit the transaction first.
+            for statement in statements(script):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def statements(script: str) -> Iterator[str]:
+    """Cut a script into its statements."""
+    text = ""
+    for line in script.splitlines(keepends=True):
+        text += line
+        if sqlite3.complete_statement(text):
+            yield text
+            text = ""
+
+
+def open_for_reading(path: Path) -> sqlite3.Connection | None:
+    """Open a file beside a manager that may be at work on it: nothing is made or changed.
+
+    Returns:
+        None when there is no file of this program's schema (yet).
+    """
+    try:
+        connection = sqlite3.connect(
+            f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_MS / 1000
+        )
+    except sqlite3.Error:
+        return None
+    connection.row_factory = sqlite3.Row
+    try:
+        if _version(connection) == latest_version():
+            return connection
+    except sqlite3.Error:
+        pass
+    connection.close()
+    return None

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import stat
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from manager.errors import LostRace, StoreFailed
 from manager.states import State
-from manager.store import Store
-from manager.store.database import MIGRATIONS, latest_version
+from manager.store import Store, peek_ports
+from manager.store.database import MIGRATIONS, latest_version, migrate
 
 CLIENT_SCHEMA = (MIGRATIONS / "0001_client.sql").read_text(encoding="utf-8")
 HOLD = {"current_user_id": 1, "current_username": "a", "launch_id": "one"}
@@ -94,6 +96,57 @@ def test_opening_twice_changes_nothing(path: Path) -> None:
     assert connection.execute("SELECT sql FROM sqlite_master").fetchall() == before
     assert connection.execute("PRAGMA user_version").fetchone()[0] == latest_version()
     connection.close()
+
+
+def test_programs_that_open_a_new_file_at_once_agree(tmp_path: Path) -> None:
+    """Lost once: the second one set the version back and broke the file for everybody after."""
+    for round_number in range(20):
+        path = tmp_path / f"{round_number}.db"
+        barrier = threading.Barrier(4)
+
+        def open_it(path: Path = path, barrier: threading.Barrier = barrier) -> None:
+            barrier.wait()
+            connection = sqlite3.connect(path, isolation_level=None, timeout=20)
+            try:
+                migrate(connection)
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(4) as pool:
+            for done in [pool.submit(open_it) for _ in range(4)]:
+                done.result()
+        Store(path, 1).close()
+
+
+def test_a_migration_that_fails_leaves_the_file_as_it_was(
+    path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _client_database(path)
+    folder = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, folder)
+    with (folder / "0002_first_storey.sql").open("a") as script:
+        script.write("INSERT INTO no_such_table VALUES (1);\n")
+    with monkeypatch.context() as patched:
+        patched.setattr("manager.store.database.MIGRATIONS", folder)
+        with pytest.raises(StoreFailed, match="no_such_table"):
+            Store(path, 1)
+    store = Store(path, 1)
+    assert [u.username for u in store.read(lambda t: t.users.all())] == ["admin", "li"]
+    store.close()
+
+
+def test_peeking_makes_and_changes_nothing(path: Path) -> None:
+    assert peek_ports(path) == []
+    assert not path.exists()
+    _client_database(path)
+    before = path.read_bytes()
+    assert peek_ports(path) == []
+    assert path.read_bytes() == before
+    store = Store(path, 1)
+    assert [row.port for row in peek_ports(path)] == [8002]
+    store.close()
+    path.write_text("no database")
+    assert peek_ports(path) == []
 
 
 def test_a_newer_schema_is_refused_and_left_alone(path: Path) -> None:
