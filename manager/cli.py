@@ -10,6 +10,7 @@ import json
 import logging
 import logging.handlers
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -20,6 +21,7 @@ from manager import identity, runtime
 from manager.bootstrap import build, read_record, write_record
 from manager.errors import GateFailed, ManagerError, SettingsError
 from manager.gate.gate import Gate
+from manager.ports import write_ports
 from manager.settings import Settings, names
 from manager.status import report, report_lines
 from manager.web.serve import serve
@@ -182,7 +184,12 @@ def show_status(settings: Settings, *, as_json: bool) -> int:
 
 
 def show_settings(settings: Settings) -> int:
-    """Print the settings in force, one a line."""
+    """Print the settings in force, one a line, as the environment would take them."""
     for name in names():
-        print(f"{name} = {getattr(settings, name.lower())}")
+        value = getattr(settings, name.lower())
+        if name == "PORTS":
+            value = write_ports(value)
+        elif isinstance(value, tuple):
+            value = shlex.join(value)
+        print(f"{name} = {value}")
     return 0

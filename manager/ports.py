@@ -69,6 +69,11 @@ def read_ports(raw: object) -> tuple[PortRow, ...]:
     return tuple(_read_row(row) for row in raw)
 
 
+def write_ports(rows: tuple[PortRow, ...]) -> str:
+    """Write the table as the environment takes it."""
+    return ",".join(":".join(str(getattr(row, name)) for name in _NAMES) for row in rows)
+
+
 def _read_row(raw: object) -> PortRow:
     if not isinstance(raw, Mapping):
         raise ValueError(f"{raw!r} is not a row of {ALLOWED}")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from manager import settings
 from manager.errors import SettingsError
+from manager.ports import write_ports
 
 
 def _load(tmp_path: Path, text: str = "", **environ: str) -> settings.Settings:
@@ -134,6 +135,12 @@ def test_demo_stands_in_where_there_is_no_main(tmp_path: Path) -> None:
     assert found.demo
     (tmp_path / "main.py").touch()
     assert not found.demo
+
+
+def test_the_table_is_printed_as_it_can_be_given(tmp_path: Path) -> None:
+    table = "8101:9101:9181:7:2:9101:443,8102:9102:9182:8:0:9102:9182"
+    found = _load(tmp_path, PORTS=table).ports
+    assert write_ports(found) == table
 
 
 @given(st.dictionaries(st.sampled_from(settings.names()), st.text(max_size=20), max_size=3))
