@@ -54,6 +54,8 @@ class Track:
         self.idle_seconds = float(row.idle_count)
         self.idle_seen_at: float | None = None
         self.history_due = 0.0
+        self.history_seen_at: float | None = None
+        self.worked_at: float | None = None
         self.checked_at: float | None = None
         self.problem: str | None = None
 
@@ -74,6 +76,18 @@ class Track:
             self.idle_seconds += min(now - self.idle_seen_at, longest_gap)
         self.idle_seen_at = now
         return False
+
+    def take_history(self, worked_at: float, wall: float, now: float) -> None:
+        """Count in what the history says; ``worked_at`` and ``wall`` are UTC epoch seconds.
+
+        Only a stamp that is new says anything, and then the job was after the last look: so a
+        clock that was set back or forward can neither stretch nor end the idle time.
+        """
+        if worked_at != self.worked_at:
+            seen_at = self.history_seen_at
+            longest = self.idle_seconds if seen_at is None else now - seen_at
+            self.idle_seconds = min(self.idle_seconds, max(0.0, wall - worked_at), longest)
+        self.worked_at, self.history_seen_at = worked_at, now
 
     def reading(self, idle_timeout: float) -> Reading:
         """Give what others may know."""

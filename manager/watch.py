@@ -180,14 +180,14 @@ class Watch:
         limit = self._settings.idle_timeout
         if now >= track.history_due or track.idle_seconds >= limit:
             track.history_due = now + HISTORY_INTERVAL_S
-            self._count_short_jobs(row, track)
+            self._count_short_jobs(row, track, now)
         if track.idle_seconds >= limit:
             track.take(self._lifecycle.stop_if_idle(row), now, longest_gap)
 
-    def _count_short_jobs(self, row: Instance, track: Track) -> None:
+    def _count_short_jobs(self, row: Instance, track: Track, now: float) -> None:
         worked_at = self._comfyui.last_work_at(row.port)
         if worked_at is not None:
-            track.idle_seconds = min(track.idle_seconds, max(0.0, time.time() - worked_at))
+            track.take_history(worked_at, time.time(), now)
 
     def _note_problem(self, track: Track, problem: str | None) -> None:
         if problem != track.problem:

@@ -24,7 +24,7 @@ from manager.lifecycle.moves import Moves
 from manager.lifecycle.steps import Steps
 from manager.records import Instance, Usage, User
 from manager.settings import Settings
-from manager.states import HOLDS_PORT, STOPPABLE, Event
+from manager.states import HOLDS_PORT, STOPPABLE, Event, State
 from manager.store import Store, Tables
 
 
@@ -112,7 +112,9 @@ class Lifecycle:
             "launch_id": launch_id,
             "started_at": now,
             "ready_at": None,
-            "deadline_at": now + self._settings.start_timeout,
+            "deadline_at": self._steps.deadlines.begin(
+                launch_id, State.STARTING, self._settings.start_timeout
+            ),
             "stop_reason": None,
             "fault": None,
             "token": None,
@@ -138,7 +140,7 @@ class Lifecycle:
                 raise NotRunning("there is nothing to stop")
             if reason == "user" and row.user_id != by.id:
                 raise NotRunning("your ComfyUI is not running here")
-            values = self._steps.stopping(reason)
+            values = self._steps.stopping(row, reason)
             return row, self._moves.apply(t, row, Event.STOP, values, actor=by.username)
 
         before, after = self._store.write(work)
@@ -149,7 +151,9 @@ class Lifecycle:
     def stop_all(self) -> list[Instance]:
         """Begin to end every instance, because the operator shuts the whole thing down."""
         return [
-            self._moves.move(row, Event.STOP, self._steps.stopping("shutdown"), actor="operator")
+            self._moves.move(
+                row, Event.STOP, self._steps.stopping(row, "shutdown"), actor="operator"
+            )
             for row in self.holding()
             if row.state in STOPPABLE
         ]

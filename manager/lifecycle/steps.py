@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import signal
 import time
+from collections.abc import Callable
 
 from manager import cards, workspace
 from manager.comfyui import ComfyUI, QueueAnswer, Work
@@ -19,6 +20,7 @@ from manager.gate.gate import Gate, new_token
 from manager.launcher.command import build_command
 from manager.launcher.local import LocalLauncher
 from manager.launcher.protocol import LaunchSpec, Liveness, ProcessReport
+from manager.lifecycle.deadlines import Deadlines
 from manager.lifecycle.doors import Doors
 from manager.lifecycle.moves import Moves
 from manager.records import Instance
@@ -49,6 +51,7 @@ class Steps:
         launcher: LocalLauncher,
         gate: Gate,
         comfyui: ComfyUI,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Bind the rooms below."""
         self._settings = settings
@@ -57,6 +60,8 @@ class Steps:
         self._launcher = launcher
         self._comfyui = comfyui
         self.doors = Doors(store, gate)
+        self.deadlines = Deadlines(moves.clock, monotonic)
+        self._monotonic = monotonic
         self._launched: set[str] = set()
         self._stop_asked_at: dict[str, float] = {}
         self._gate_retry_at: dict[str, float] = {}
@@ -90,14 +95,16 @@ class Steps:
         with self.doors.withheld(row.port):
             answer = self._comfyui.queue(row.port, fresh=True)
             if answer.work is Work.IDLE:
-                self._moves.move(row, Event.STOP, self.stopping("idle"))
+                self._moves.move(row, Event.STOP, self.stopping(row, "idle"))
                 return answer
         self.doors.reconcile()
         return answer
 
-    def stopping(self, reason: str, fault: str | None = None) -> dict[str, object]:
+    def stopping(self, row: Instance, reason: str, fault: str | None = None) -> dict[str, object]:
         """Give the columns of a row that begins to stop."""
-        deadline = self._moves.clock() + self._settings.stop_timeout
+        deadline = self.deadlines.begin(
+            row.launch_id or "", State.STOPPING, self._settings.stop_timeout
+        )
         return {"deadline_at": deadline, "stop_reason": reason, "fault": fault}
 
     def _starting(self, row: Instance) -> str:
@@ -113,15 +120,15 @@ class Steps:
         report = self._launcher.poll(launch_id)
         if report.liveness is Liveness.GONE:
             return self._release_failed(row, "died", self._died_text(row, report))
-        if self._moves.clock() > (row.deadline_at or 0):
-            text = self._gate_problems.get(launch_id) or self._silence_text(row)
-            self._moves.move(row, Event.OVERDUE, self.stopping("overdue", text))
-            return "ending"
         if report.pid is not None and report.pid != row.process_id:
             self._note(row, {"process_id": report.pid})
-        if not self._answers(row, launch_id):
-            return "loading"
-        return self._open(row)
+        # The answer before the deadline: what came up while no manager looked is not overdue.
+        stage = self._open(row) if self._answers(row, launch_id) else "loading"
+        if stage != "ready" and self.deadlines.over(row, self._settings.start_timeout):
+            text = self._gate_problems.get(launch_id) or self._silence_text(row)
+            self._moves.move(row, Event.OVERDUE, self.stopping(row, "overdue", text))
+            return "ending"
+        return stage
 
     def _launch(self, row: Instance, launch_id: str) -> None:
         alive = self._launcher.poll(launch_id).liveness is Liveness.ALIVE
@@ -158,14 +165,14 @@ class Steps:
 
     def _open(self, row: Instance) -> str:
         launch_id = row.launch_id or ""
-        if time.monotonic() < self._gate_retry_at.get(launch_id, 0):
+        if self._monotonic() < self._gate_retry_at.get(launch_id, 0):
             return "opening"
         if row.token is None:
             self._note(row, {"token": new_token()})
         try:
             self.doors.open(row.port)
         except GateFailed as error:
-            self._gate_retry_at[launch_id] = time.monotonic() + GATE_RETRY_S
+            self._gate_retry_at[launch_id] = self._monotonic() + GATE_RETRY_S
             self._note_gate_problem(row, f"the gate does not open: {error}")
             return "opening"
         fresh = {"ready_at": self._moves.clock(), "deadline_at": None, "idle_count": 0}
@@ -195,9 +202,9 @@ class Steps:
         return "gone"
 
     def _end(self, row: Instance, launch_id: str) -> None:
-        now = time.monotonic()
+        now = self._monotonic()
         asked_at = self._stop_asked_at.get(launch_id)
-        overdue = self._moves.clock() > (row.deadline_at or 0)
+        overdue = self.deadlines.over(row, self._settings.stop_timeout)
         if asked_at is None or (overdue and now - asked_at >= FORCE_AGAIN_S):
             self._stop_asked_at[launch_id] = now
             self._launcher.stop(launch_id, force=overdue)
@@ -212,13 +219,13 @@ class Steps:
 
     def _close(self, row: Instance) -> bool:
         launch_id = row.launch_id or ""
-        if time.monotonic() < self._gate_retry_at.get(launch_id, 0):
+        if self._monotonic() < self._gate_retry_at.get(launch_id, 0):
             return False
         try:
             self.doors.reconcile(without=row.port)
         except GateFailed as error:
             self._note_gate_problem(row, f"the gate does not close: {error}")
-            self._gate_retry_at[launch_id] = time.monotonic() + GATE_RETRY_S
+            self._gate_retry_at[launch_id] = self._monotonic() + GATE_RETRY_S
             return False
         return True
 
@@ -235,6 +242,7 @@ class Steps:
     def _forget(self, launch_id: str) -> None:
         self._launcher.prune(keep=KEPT_RUNS)
         self._launched.discard(launch_id)
+        self.deadlines.forget(launch_id)
         self._stop_asked_at.pop(launch_id, None)
         self._gate_retry_at.pop(launch_id, None)
         self._gate_problems.pop(launch_id, None)

@@ -26,6 +26,7 @@ class House:
         (tmp_path / "main.py").touch()
         self.store = Store(self.settings.database_path, 1)
         self.clock, self.launcher, self.gate = Clock(), Launcher(), Gate()
+        self.monotonic = Clock()
         self.comfyui = ComfyUI()
         self.published: list[tuple[frozenset[int], frozenset[int]]] = []
         # The stand-ins have the shape of the rooms, not their type.
@@ -36,7 +37,7 @@ class House:
             self.published.append((ports, users))
 
         moves = Moves(self.settings, self.store, publish, self.clock)
-        steps = Steps(self.settings, self.store, moves, launcher, gate, comfyui)
+        steps = Steps(self.settings, self.store, moves, launcher, gate, comfyui, self.monotonic)
         self.lifecycle = Lifecycle(self.settings, self.store, moves, steps, launcher, gate)
         self.lifecycle.recover()
         self.watch = Watch(self.settings, self.lifecycle, comfyui, gate, publish)
@@ -53,6 +54,11 @@ class House:
     def row(self, port: int) -> Instance:
         """Read a port's row."""
         return self.lifecycle.instance(port)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass on both clocks."""
+        self.clock.now += seconds
+        self.monotonic.now += seconds
 
     def pass_a_second(self) -> None:
         """Let what waits between two tries be over."""

@@ -135,7 +135,7 @@ def test_a_killed_instance_is_seen_and_its_gate_closed_first(house: House, ann: 
 def test_no_answer_in_time_is_a_fault(house: House, ann: User) -> None:
     row = house.lifecycle.start(ann)
     house.step(8001)
-    house.clock.now += house.settings.start_timeout + 1
+    house.pass_time(house.settings.start_timeout + 1)
     assert house.step(8001) == "ending"
     assert house.row(8001).state is State.STOPPING
     house.launcher.end(row.launch_id or "", -15)
@@ -187,10 +187,10 @@ def test_the_kill_comes_at_the_deadline_and_not_before(house: House, ann: User) 
     _run(house, ann)
     house.lifecycle.stop(8001, by=ann, reason="user")
     house.step(8001)
-    house.clock.now += house.settings.stop_timeout - 0.1
+    house.pass_time(house.settings.stop_timeout - 0.1)
     house.step(8001)
     assert [force for _, force in house.launcher.stops] == [False]
-    house.clock.now += 0.2
+    house.pass_time(0.2)
     house.pass_a_second()
     house.step(8001)
     assert [force for _, force in house.launcher.stops] == [False, True]
@@ -280,7 +280,7 @@ def test_a_gate_that_never_opens_is_named_as_the_fault(house: House, ann: User) 
     house.step(8001)
     house.gate.broken = True
     assert house.step(8001) == "opening"
-    house.clock.now += house.settings.start_timeout + 1
+    house.pass_time(house.settings.start_timeout + 1)
     house.step(8001)
     assert (house.row(8001).fault or "").startswith("the gate does not open: Caddy does not run")
 
@@ -323,6 +323,56 @@ def test_a_restart_finishes_a_start_that_was_only_written(
     assert again.step(8001) == "launched"
     assert list(again.launcher.specs) == [row.launch_id]
     again.close()
+
+
+def test_a_clock_set_forward_or_back_ends_no_start(house: House, ann: User) -> None:
+    house.lifecycle.start(ann)
+    for jump in (86_400, -172_800):
+        house.clock.now += jump
+        house.step(8001)
+        assert house.step(8001) == "loading"
+    house.monotonic.now += house.settings.start_timeout + 1
+    assert house.step(8001) == "ending"
+
+
+def test_a_clock_set_back_delays_no_kill(house: House, ann: User) -> None:
+    row = _run(house, ann)
+    house.lifecycle.stop(8001, by=ann, reason="user")
+    house.clock.now -= 7200
+    house.step(8001)
+    house.monotonic.now += house.settings.stop_timeout + 0.1
+    house.pass_a_second()
+    house.step(8001)
+    assert house.launcher.stops == [(row.launch_id, False), (row.launch_id, True)]
+
+
+def test_a_restart_trusts_a_stored_deadline_within_its_bounds(
+    house: House, ann: User, tmp_path: Path
+) -> None:
+    row = house.lifecycle.start(ann)
+    house.step(8001)
+    house.store.close()
+    again = House(tmp_path)
+    again.launcher.reports = house.launcher.reports
+    # The clock was set a day ahead meanwhile: a moment is left, and an answer comes first.
+    again.clock.now = (row.deadline_at or 0) + 86_400
+    assert again.step(8001) == "launched"
+    assert again.step(8001) == "loading"
+    again.monotonic.now += 11
+    again.comfyui.answers[8001] = IDLE
+    assert again.step(8001) == "ready"
+    again.lifecycle.stop(8001, by=ann, reason="user")
+    again.close()
+    third = House(tmp_path)
+    third.launcher.reports = house.launcher.reports
+    # And a day back: no kill is put off for longer than it is ever given.
+    third.clock.now -= 86_400
+    third.step(8001)
+    third.pass_a_second()
+    third.monotonic.now += third.settings.stop_timeout + 0.1
+    third.step(8001)
+    assert third.launcher.stops[-1] == (row.launch_id, True)
+    third.close()
 
 
 def test_a_held_port_cannot_leave_the_table(house: House, ann: User, tmp_path: Path) -> None:

@@ -177,6 +177,19 @@ def test_jobs_too_short_to_be_met_count_as_work(
     assert house.watch._tracks[port].idle_seconds == 10
 
 
+@pytest.mark.parametrize("jump", [-7200.0, 7200.0])
+def test_a_clock_that_jumps_neither_stretches_nor_ends_idleness(house: House, jump: float) -> None:
+    track = _track(house, 100)
+    track.take_history(5000.0, 5050.0, 0.0)
+    assert track.idle_seconds == 50
+    track.idle_seconds = 400
+    track.take_history(5000.0, 5400.0 + jump, 350.0)
+    assert track.idle_seconds == 400
+    # A new job, by a clock that has jumped: it was after the last look, whatever the stamps say.
+    track.take_history(5410.0 + jump, 5420.0, 370.0)
+    assert track.idle_seconds <= 20
+
+
 def test_a_silent_instance_is_never_ended_for_idleness(house: House) -> None:
     port = _run(house, "ann")
     _tick(house, 0.0)
