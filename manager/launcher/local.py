@@ -8,9 +8,6 @@ started again finds, looks at and ends the same launches. Called by ``lifecycle`
 from __future__ import annotations
 
 import builtins
-import contextlib
-import errno
-import os
 import re
 import shutil
 import signal
@@ -22,16 +19,19 @@ from pathlib import Path
 from manager.errors import LaunchFailed
 from manager.identity import Identity, alive, send
 from manager.launcher import logs, supervisor
-from manager.launcher.listeners import held_inodes, listening_inodes
-from manager.launcher.processes import MARKER, all_stats, descendants, marked, survivors
-from manager.launcher.protocol import LaunchSpec, Liveness, ProcessReport
+from manager.launcher.listeners import listening_inodes
+from manager.launcher.processes import MARKER, all_stats, marked, survivors
+from manager.launcher.protocol import LaunchFacts, LaunchSpec, Liveness, ProcessReport
+from manager.launcher.refusals import check, reason_of
 from manager.launcher.run_dir import RunDir
+from manager.launcher.trees import end_survivors, end_whole_tree, owns
 from manager.runtime import offload
+
+STUCK_AFTER_S = 3.0
+"""Time a supervisor has for a kill, before its tree is killed without it."""
 
 _LAUNCH_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _SUPERVISOR = str(Path(supervisor.__file__).resolve())
-_QUIET_ROUNDS = 3
-_MOST_ROUNDS = 100
 
 _NOTES = {
     supervisor.NO_RECORD: "nothing was started: the launch's record could not be written. "
@@ -50,6 +50,7 @@ class LocalLauncher:
         # Only the supervisors this manager started: they are its children, and it must reap them.
         self._supervisors: dict[str, subprocess.Popen[bytes]] = {}
         self._notes: dict[str, str] = {}
+        self._forced_at: dict[str, float] = {}
 
     def start(self, spec: LaunchSpec) -> None:
         """Begin a launch; the same id a second time starts nothing.
@@ -58,17 +59,18 @@ class LocalLauncher:
             LaunchFailed: the process could not be started; the message says why and what to do.
         """
         run = self._run(spec.launch_id)
-        _check(spec)
+        check(spec)
         meta = {
             "launch_id": spec.launch_id,
             "argv": list(spec.argv),
             "cwd": str(spec.cwd),
             "at": time.time(),
+            "labels": dict(spec.labels),
         }
         try:
             created = offload(run.create, meta)
         except OSError as error:
-            raise LaunchFailed(_why(error, run.path)) from error
+            raise LaunchFailed(reason_of(error, run.path)) from error
         if created:
             self._spawn(run, spec)
 
@@ -86,28 +88,45 @@ class LocalLauncher:
         May be called again and again; a launch that is gone or never was is left alone.
         """
         run = self._run(launch_id)
-        number = signal.SIGUSR1 if force else signal.SIGTERM
         own = self._supervisors.get(launch_id)
-        if own is not None and own.poll() is None:
-            own.send_signal(number)
-            return
+        supervised = own is not None and own.poll() is None
         try:
-            if run.locked():
-                chief, _ = run.identities()
-                if chief is not None:
-                    send(chief, number)
+            chief, main = run.identities()
+            if supervised or run.locked():
+                if force and self._stuck(launch_id) and chief is not None:
+                    offload(end_whole_tree, launch_id, chief, main)
+                    return
+                # A supervisor that was stopped (SIGSTOP) does its work once it is continued.
+                for number in (signal.SIGUSR1, signal.SIGCONT) if force else (signal.SIGTERM,):
+                    if own is not None and supervised:
+                        own.send_signal(number)
+                    elif chief is not None:
+                        send(chief, number)
             elif not run.gone():
-                _, main = run.identities()
-                offload(_end_survivors, launch_id, main, force)
+                offload(end_survivors, launch_id, main, force)
         except OSError:
             # Nobody can tell how it is now: poll says UNKNOWN, and the caller asks again.
             return
+
+    def _stuck(self, launch_id: str) -> bool:
+        """Tell whether a supervisor was told long ago to kill all, and still is there."""
+        now = time.monotonic()
+        return now - self._forced_at.setdefault(launch_id, now) >= STUCK_AFTER_S
 
     def logs(self, launch_id: str, max_bytes: int) -> str:
         """Give the end of what the instance printed, without colours; empty when nothing."""
         text = offload(logs.tail, self._run(launch_id).log, max_bytes)
         note = self._notes.get(launch_id)
         return f"{text}[manager] {note}\n" if note else text
+
+    def describe(self, launch_id: str) -> LaunchFacts:
+        """Say what was noted of a launch before it began; it need not be this manager's."""
+        meta = offload(self._run(launch_id).meta)
+        labels, since = meta.get("labels"), meta.get("at")
+        return LaunchFacts(
+            {str(k): str(v) for k, v in labels.items()} if isinstance(labels, dict) else {},
+            float(since) if isinstance(since, int | float) else None,
+        )
 
     def list(self) -> list[str]:
         """List launch ids whose tree is not known to be gone, by one scan of /proc."""
@@ -122,7 +141,7 @@ class LocalLauncher:
             None when nobody listens, or nobody can tell.
         """
         try:
-            return offload(_owns, self._run(launch_id), launch_id, port)
+            return offload(owns, self._run(launch_id), launch_id, port)
         except OSError:
             return None
 
@@ -165,7 +184,7 @@ class LocalLauncher:
                 )
         except (OSError, ValueError) as error:
             offload(_remove, run.path)
-            why = _why(error, run.path) if isinstance(error, OSError) else str(error)
+            why = reason_of(error, run.path) if isinstance(error, OSError) else str(error)
             raise LaunchFailed(why) from error
 
     def _look(self, run: RunDir, launch_id: str) -> ProcessReport:
@@ -180,9 +199,10 @@ class LocalLauncher:
             _, main = run.identities()
             left = offload(survivors, launch_id, main)
             if left:
-                return ProcessReport(Liveness.ALIVE, pid=left[0].pid)
+                return ProcessReport(Liveness.ALIVE, pid=left[0].pid, supervised=False)
             if run.path.exists():
                 run.mark_gone()
+        self._forced_at.pop(launch_id, None)
         if own is not None:
             self._supervisors.pop(launch_id, None)
             if own.returncode in _NOTES:
@@ -228,73 +248,3 @@ def _left(run: RunDir, with_marker: dict[str, list[Identity]]) -> bool:
 
 def _remove(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
-
-
-def _check(spec: LaunchSpec) -> None:
-    """Refuse what cannot run, in words that name the cause.
-
-    Raises:
-        LaunchFailed: there is no such program or folder.
-    """
-    program = spec.argv[0]
-    if shutil.which(program, path=spec.env.get("PATH", "")) is None:
-        raise LaunchFailed(
-            f"there is no program {program} that may be run: check COMFYUI_PYTHON and COMFYUI_PATH"
-        )
-    # Unlike Path.is_dir, this does not raise where the folder above may not be entered.
-    if not os.path.isdir(spec.cwd):  # noqa: PTH112
-        raise LaunchFailed(
-            f"there is no folder {spec.cwd} that may be entered: check COMFYUI_PATH and its rights"
-        )
-
-
-def _why(error: OSError, path: Path) -> str:
-    """Say what stood in the way of a start, and what to do."""
-    what = error.strerror or str(error)
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return f"{what}: nothing can be written below {path.parent}; free some space there"
-    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        named = error.filename or path
-        return f"{what}: {named}; the manager's account must be able to write and enter it"
-    if error.errno in {errno.EAGAIN, errno.ENOMEM}:
-        return f"{what}: no new process; raise the limit of processes (ulimit -u) or free memory"
-    if error.errno in {errno.EMFILE, errno.ENFILE}:
-        return f"{what}: raise the limit of open files (ulimit -n) and restart the manager"
-    return f"{what}: {error.filename or path}"
-
-
-def _end_survivors(launch_id: str, main: Identity | None, force: bool) -> None:
-    """Signal what a killed supervisor left: once politely, or until three scans find nobody.
-
-    No pause between the scans: each takes milliseconds, and nothing here may sleep.
-    """
-    if not force:
-        for one in survivors(launch_id, main)[:1]:
-            send(one, signal.SIGTERM)
-        return
-    quiet = 0
-    for _ in range(_MOST_ROUNDS):
-        left = survivors(launch_id, main)
-        quiet = 0 if left else quiet + 1
-        if quiet == _QUIET_ROUNDS:
-            return
-        for one in left:
-            # Another account's, by sudo: not ours to end, and poll keeps saying that it lives.
-            with contextlib.suppress(PermissionError):
-                send(one, signal.SIGKILL)
-
-
-def _owns(run: RunDir, launch_id: str, port: int) -> bool | None:
-    inodes = listening_inodes(port)
-    if not inodes:
-        return None
-    chief, main = run.identities()
-    # ComfyUI itself nearly always: two files read instead of all of /proc.
-    if main is not None and alive(main) and held_inodes([main.pid], inodes) == inodes:
-        return True
-    if chief is not None and alive(chief):
-        tree = descendants(all_stats(), [chief.pid])
-    else:
-        tree = survivors(launch_id, main)
-    # With SO_REUSEPORT two may listen side by side: all of them must be ours.
-    return held_inodes((one.pid for one in tree), inodes) == inodes

@@ -7,7 +7,7 @@ blocks: ``start`` and ``stop`` begin something, ``poll`` alone says how far it g
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +26,7 @@ class LaunchSpec:
     """Everything needed to start one ComfyUI.
 
     ``env`` is the whole environment of the child, not an addition; it never holds a secret.
+    ``labels`` are kept beside the launch: they tell people whose it is if the database is lost.
     """
 
     launch_id: str
@@ -33,6 +34,7 @@ class LaunchSpec:
     env: Mapping[str, str]
     cwd: Path
     log_max_bytes: int
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,22 @@ class ProcessReport:
     """How a launch is.
 
     ``pid`` is the ComfyUI process itself. ``exit_code`` is negative for a signal, as in
-    ``subprocess``; None while it lives or when nobody saw the end.
+    ``subprocess``; None while it lives or when nobody saw the end. ``supervised`` is false when
+    its supervisor was killed: what is left then is found by its marks alone.
     """
 
     liveness: Liveness
     pid: int | None = None
     exit_code: int | None = None
+    supervised: bool = True
+
+
+@dataclass(frozen=True)
+class LaunchFacts:
+    """What was noted of a launch before it began; ``since`` in UTC epoch seconds."""
+
+    labels: Mapping[str, str]
+    since: float | None
 
 
 class Launcher(Protocol):
@@ -66,6 +78,9 @@ class Launcher(Protocol):
 
     def logs(self, launch_id: str, max_bytes: int) -> str:
         """Give the end of what the instance printed; empty when there is nothing."""
+
+    def describe(self, launch_id: str) -> LaunchFacts:
+        """Say what was noted of a launch before it began."""
 
     def list(self) -> list[str]:
         """List launch ids whose tree is not known to be gone."""

@@ -100,6 +100,10 @@ class RunDir:
         code = self._read("exit").get("code")
         return code if isinstance(code, int) else None
 
+    def meta(self) -> dict[str, Any]:
+        """Give what was written before the start; empty when it cannot be read."""
+        return self._read("meta")
+
     def _read(self, name: str) -> dict[str, Any]:
         try:
             content = json.loads((self.path / name).read_bytes())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -119,6 +121,58 @@ def test_survivors_of_a_killed_supervisor_end_politely_too(
     launcher.stop(ONE, force=False)
     wait_gone(launcher, ONE)
     assert alive(pids) == []
+
+
+@pytest.mark.parametrize("patience", [3.0, 0.0], ids=["continued", "done without it"])
+def test_a_stopped_supervisor_keeps_nothing_alive(
+    launcher: LocalLauncher,
+    runs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    patience: float,
+) -> None:
+    monkeypatch.setattr("manager.launcher.local.STUCK_AFTER_S", patience)
+    pids = torture(launcher, tmp_path)
+    os.kill(supervisor_of(runs), signal.SIGSTOP)
+    launcher.stop(ONE, force=False)
+    assert launcher.poll(ONE).liveness is Liveness.ALIVE
+    launcher.stop(ONE, force=True)
+    wait_gone(launcher, ONE)
+    assert alive(pids) == []
+    assert with_marker(ONE) == []
+
+
+def test_a_supervisor_stopped_under_an_earlier_manager_too(
+    launcher: LocalLauncher, runs: Path, tmp_path: Path
+) -> None:
+    pids = torture(launcher, tmp_path, "--calm")
+    os.kill(supervisor_of(runs), signal.SIGSTOP)
+    LocalLauncher(runs).stop(ONE, force=True)
+    wait_gone(launcher, ONE)
+    assert alive(pids) == []
+
+
+def test_what_a_killed_supervisor_left_is_told_from_what_is_supervised(
+    launcher: LocalLauncher, runs: Path, tmp_path: Path
+) -> None:
+    torture(launcher, tmp_path, "--calm")
+    assert launcher.poll(ONE).supervised
+    os.kill(supervisor_of(runs), signal.SIGKILL)
+    wait_until(lambda: not launcher.poll(ONE).supervised, what="seen")
+    assert launcher.poll(ONE).liveness is Liveness.ALIVE
+
+
+def test_a_launch_is_described_by_what_was_noted_before_it_began(
+    launcher: LocalLauncher, runs: Path, tmp_path: Path
+) -> None:
+    labels = {"username": "ann", "port": "8001"}
+    launcher.start(dataclasses.replace(spec(ONE, tmp_path, "-c", "pass"), labels=labels))
+    facts = LocalLauncher(runs).describe(ONE)
+    assert facts.labels == labels
+    assert facts.since is not None
+    assert stat.S_IMODE((runs / ONE / "meta").stat().st_mode) == 0o600
+    unknown = launcher.describe("never-was")
+    assert (unknown.labels, unknown.since) == ({}, None)
 
 
 def test_a_stop_before_the_supervisor_is_up_starts_nothing_that_stays(

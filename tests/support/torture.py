@@ -8,8 +8,10 @@ does not depend on parents, sessions, names or environments.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -83,6 +85,48 @@ def walk(pid_file: str, steps: int = 3000) -> None:
     note(pid_file)
 
 
+def walk_fast(pid_file: str, steps: int = 400) -> None:
+    """The same without a pause that a clock could name."""
+    for _ in range(steps):
+        if os.fork() != 0:
+            os._exit(0)
+        time.sleep(0.00005)
+    note(pid_file)
+
+
+def other_name(pid_file: str) -> None:
+    """Become a program that is called quite differently."""
+    code = (
+        f"import sys; sys.path.insert(0, {os.path.dirname(__file__)!r}); import torture, time; "  # noqa: PTH120
+        f"torture.note({pid_file!r}); time.sleep(600)"
+    )
+    os.execv(sys.executable, ["[kworker/1:1]", "-c", code])
+
+
+def overwritten_environment() -> None:
+    """Wipe the environment where the kernel reads it, as programs that set their title do."""
+    with open("/proc/self/stat", "rb") as stat:  # noqa: PTH123
+        words = stat.read().rpartition(b")")[2].split()
+    begin, end = int(words[47]), int(words[48])
+    ctypes.memset(begin, 0, end - begin)
+
+
+def listener() -> None:
+    """Hold a port of its own."""
+    socket.create_server(("127.0.0.1", 0)).detach()
+
+
+def own_subreaper(pid_file: str) -> None:
+    """Take the orphans below itself away from whoever else collects them."""
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+    double_fork(pid_file, ignore_all)
+
+
+def storm(pid_file: str, count: int = 20) -> None:
+    for _ in range(count):
+        fork(pid_file, ignore_all)
+
+
 def deep(pid_file: str, levels: int = 12) -> None:
     if levels:
         fork(pid_file, lambda: deep(pid_file, levels - 1))
@@ -101,6 +145,12 @@ def everything(pid_file: str) -> None:
     double_fork(pid_file, lambda: without_environment(pid_file))
     double_fork(pid_file, lambda: respawn(pid_file))
     double_fork(pid_file, lambda: walk(pid_file))
+    double_fork(pid_file, lambda: walk_fast(pid_file))
+    double_fork(pid_file, lambda: other_name(pid_file))
+    double_fork(pid_file, overwritten_environment)
+    double_fork(pid_file, listener)
+    double_fork(pid_file, lambda: own_subreaper(pid_file))
+    double_fork(pid_file, lambda: storm(pid_file))
 
 
 def main() -> None:
