@@ -30,6 +30,9 @@ from tests.support.client import Client, first_admin, new_user
 from tests.support.server import ManagerProcess
 
 LOOK_S = 0.005
+ASK_S = 0.05
+"""Between two questions to the manager: asked more often, it would take the CPU of the boot."""
+
 PATIENCE_S = 300.0
 
 
@@ -75,6 +78,14 @@ def listener(port: int) -> int:
     raise LookupError(port)
 
 
+def has_ended(process: psutil.Process) -> bool:
+    """Tell whether a process is gone, or only waits for its parent."""
+    try:
+        return not process.is_running() or bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
 def managed(user: Client) -> tuple[float, float]:
     """Start and stop the child by the manager; give both times in seconds."""
     begun = time.monotonic()
@@ -83,7 +94,7 @@ def managed(user: Client) -> tuple[float, float]:
     while state["phase"] != "running":
         if time.monotonic() - begun > PATIENCE_S or state["phase"] == "failed":
             raise RuntimeError(f"the child does not run: {state}")
-        time.sleep(LOOK_S)
+        time.sleep(ASK_S)
         state = user.state()
     url = state["instance"]["workspace_url"]
     until(lambda: answers(url))
@@ -92,7 +103,7 @@ def managed(user: Client) -> tuple[float, float]:
     process = psutil.Process(listener(port))
     begun = time.monotonic()
     user.post("/api/user/stop")
-    until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
+    until(lambda: has_ended(process))
     until(lambda: requests.get(url, timeout=5).status_code == requests.codes.forbidden)
     stopped = time.monotonic() - begun
     user.until_gone()
