@@ -48,15 +48,20 @@ class Instance:
     fault: str | None
     idle_count: int
     """Seconds without work, as last written; the watch knows the exact number."""
+    fault_kind: str | None = None
+    fault_line: str | None = None
+    exit_code: int | None = None
 
 
 @dataclass(frozen=True)
 class Usage:
     """One session of use: who had which port and card, from when to when, and why it ended.
 
-    ``end_reason`` is one of ``user``, ``admin``, ``idle``, ``overdue``, ``died``,
+    ``end_reason`` is one of ``user``, ``admin``, ``idle``, ``overdue``, ``died``, ``hung``,
     ``launch_failed``, ``shutdown``; None while it lasts. ``fault`` holds what an unhappy end
-    printed.
+    printed; ``fault_kind`` is one of ``lifecycle.reasons.KINDS``, ``fault_line`` the line that
+    matters, ``exit_code`` negative for a signal. ``automatic``: the manager began it, after a
+    crash.
     """
 
     launch_id: str
@@ -69,6 +74,10 @@ class Usage:
     ended_at: float | None
     end_reason: str | None
     fault: str | None
+    fault_kind: str | None = None
+    fault_line: str | None = None
+    exit_code: int | None = None
+    automatic: bool = False
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from manager.errors import (
 from manager.gate.gate import Gate
 from manager.launcher.local import LocalLauncher
 from manager.lifecycle.doors import wanted_tokens
+from manager.lifecycle.ends import NO_FAULT
 from manager.lifecycle.moves import Moves
 from manager.lifecycle.steps import Steps
 from manager.records import Instance, Usage, User
@@ -105,7 +106,7 @@ class Lifecycle:
         now = self._moves.clock()
         launch_id = secrets.token_hex(8)
         card = self._settings.row(row.port).card
-        t.usage.begin(launch_id, user.id, user.username, row.port, card, now)
+        t.usage.begin(launch_id, user, row.port, card, now)
         reserved = {
             "current_user_id": user.id,
             "current_username": user.username,
@@ -116,7 +117,7 @@ class Lifecycle:
                 launch_id, State.STARTING, self._settings.start_timeout
             ),
             "stop_reason": None,
-            "fault": None,
+            **NO_FAULT,
             "token": None,
         }
         return row, self._moves.apply(t, row, Event.START, reserved, actor=user.username)

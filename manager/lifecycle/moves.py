@@ -86,7 +86,7 @@ class Moves:
         if event is Event.ANSWERED and after.launch_id:
             t.usage.ready(after.launch_id, now)
         if state not in HOLDS_PORT and row.launch_id:
-            t.usage.end(row.launch_id, now, after.stop_reason or "died", after.fault)
+            t.usage.end(row.launch_id, now, after.stop_reason or "died", after)
         detail = f"{row.state}->{state}"
         if event in (Event.STOP, Event.OVERDUE) or state is State.FAILED:
             detail += f" {after.stop_reason or 'died'}"

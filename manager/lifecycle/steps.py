@@ -9,9 +9,8 @@ next start where this one stopped.
 from __future__ import annotations
 
 import logging
-import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from manager import cards, workspace
 from manager.comfyui import ComfyUI, QueueAnswer, Work
@@ -19,9 +18,11 @@ from manager.errors import GateFailed, LaunchFailed, WorkspaceFailed
 from manager.gate.gate import Gate, new_token
 from manager.launcher.command import build_command
 from manager.launcher.local import LocalLauncher
-from manager.launcher.protocol import LaunchSpec, Liveness, ProcessReport
+from manager.launcher.protocol import LaunchSpec, Liveness
+from manager.lifecycle import reasons
 from manager.lifecycle.deadlines import Deadlines
 from manager.lifecycle.doors import Doors
+from manager.lifecycle.ends import NO_FAULT, Ends
 from manager.lifecycle.moves import Moves
 from manager.records import Instance
 from manager.settings import Settings
@@ -29,9 +30,6 @@ from manager.states import Event, State
 from manager.store import Store
 
 logger = logging.getLogger(__name__)
-
-FAULT_LOG_BYTES = 4096
-"""Of the instance's last output kept with a fault."""
 
 KEPT_RUNS = 40
 """Directories of ended launches that stay on disk, with their logs."""
@@ -61,6 +59,7 @@ class Steps:
         self._comfyui = comfyui
         self.doors = Doors(store, gate)
         self.deadlines = Deadlines(moves.clock, monotonic)
+        self.ends = Ends(launcher, monotonic)
         self._monotonic = monotonic
         self._launched: set[str] = set()
         self._stop_asked_at: dict[str, float] = {}
@@ -100,12 +99,14 @@ class Steps:
         self.doors.reconcile()
         return answer
 
-    def stopping(self, row: Instance, reason: str, fault: str | None = None) -> dict[str, object]:
+    def stopping(
+        self, row: Instance, reason: str, fault: Mapping[str, object] = NO_FAULT
+    ) -> dict[str, object]:
         """Give the columns of a row that begins to stop."""
         deadline = self.deadlines.begin(
             row.launch_id or "", State.STOPPING, self._settings.stop_timeout
         )
-        return {"deadline_at": deadline, "stop_reason": reason, "fault": fault}
+        return {"deadline_at": deadline, "stop_reason": reason, **fault}
 
     def _starting(self, row: Instance) -> str:
         launch_id = row.launch_id or ""
@@ -114,19 +115,21 @@ class Steps:
                 self._launch(row, launch_id)
             except (LaunchFailed, WorkspaceFailed) as error:
                 logger.warning("端口 %d: %s", row.port, error)
-                return self._release_failed(row, "launch_failed", str(error))
+                return self._release_failed(row, "launch_failed", self.ends.refused(error))
             self._launched.add(launch_id)
             return "launched"
         report = self._launcher.poll(launch_id)
         if report.liveness is Liveness.GONE:
-            return self._release_failed(row, "died", self._died_text(row, report))
+            return self._release_failed(row, "died", self.ends.died(row, report))
+        self.ends.look(row, report)
         if report.pid is not None and report.pid != row.process_id:
             self._note(row, {"process_id": report.pid})
         # The answer before the deadline: what came up while no manager looked is not overdue.
         stage = self._open(row) if self._answers(row, launch_id) else "loading"
         if stage != "ready" and self.deadlines.over(row, self._settings.start_timeout):
-            text = self._gate_problems.get(launch_id) or self._silence_text(row)
-            self._moves.move(row, Event.OVERDUE, self.stopping(row, "overdue", text))
+            gate_problem = self._gate_problems.get(launch_id)
+            fault = self.ends.overdue(row, self._settings.start_timeout, gate_problem)
+            self._moves.move(row, Event.OVERDUE, self.stopping(row, "overdue", fault))
             return "ending"
         return stage
 
@@ -134,7 +137,8 @@ class Steps:
         alive = self._launcher.poll(launch_id).liveness is Liveness.ALIVE
         if not alive and self._launcher.port_taken(row.port):
             raise LaunchFailed(
-                f"port {row.port} is taken by another program; end that program or change PORTS"
+                f"port {row.port} is taken by another program; end that program or change PORTS",
+                reason=reasons.PORT_TAKEN,
             )
         user = self._store.read(lambda t: t.users.get(row.user_id or 0))
         if user is None or user.workspace is None:
@@ -182,7 +186,8 @@ class Steps:
     def _running(self, row: Instance) -> str:
         report = self._launcher.poll(row.launch_id or "")
         if report.liveness is Liveness.GONE:
-            return self._release_failed(row, "died", self._died_text(row, report))
+            return self._release_failed(row, "died", self.ends.died(row, report))
+        self.ends.look(row, report)
         return "ready"
 
     def _stopping(self, row: Instance) -> str:
@@ -209,11 +214,11 @@ class Steps:
             self._stop_asked_at[launch_id] = now
             self._launcher.stop(launch_id, force=overdue)
 
-    def _release_failed(self, row: Instance, reason: str, fault: str) -> str:
+    def _release_failed(self, row: Instance, reason: str, fault: Mapping[str, object]) -> str:
         if not self._close(row):
             return "closing"
         self._comfyui.forget(row.port)
-        self._moves.move(row, Event.DIED, {"stop_reason": reason, "fault": fault})
+        self._moves.move(row, Event.DIED, {"stop_reason": reason, **fault})
         self._forget(row.launch_id or "")
         return "gone"
 
@@ -243,29 +248,7 @@ class Steps:
         self._launcher.prune(keep=KEPT_RUNS)
         self._launched.discard(launch_id)
         self.deadlines.forget(launch_id)
+        self.ends.forget(launch_id)
         self._stop_asked_at.pop(launch_id, None)
         self._gate_retry_at.pop(launch_id, None)
         self._gate_problems.pop(launch_id, None)
-
-    def _silence_text(self, row: Instance) -> str:
-        return f"no answer within {self._settings.start_timeout} s\n{self._last_output(row)}"
-
-    def _died_text(self, row: Instance, report: ProcessReport) -> str:
-        return f"{exit_text(report.exit_code)}\n{self._last_output(row)}".rstrip()
-
-    def _last_output(self, row: Instance) -> str:
-        return self._launcher.logs(row.launch_id or "", FAULT_LOG_BYTES)
-
-
-def exit_text(exit_code: int | None) -> str:
-    """Say in words how a process ended."""
-    if exit_code is None:
-        return "ended, and nobody saw how"
-    if exit_code >= 0:
-        return f"exit code {exit_code}"
-    try:
-        name = signal.Signals(-exit_code).name
-    except ValueError:
-        name = "unknown"
-    hint = "; out of memory?" if exit_code == -signal.SIGKILL else ""
-    return f"ended by signal {-exit_code} ({name}{hint})"

@@ -11,7 +11,7 @@ from manager.states import State
 
 _COLUMNS = (
     "port, status, current_user_id, current_username, process_id, launch_id, token, started_at, "
-    "ready_at, deadline_at, stop_reason, fault, idle_count"
+    "ready_at, deadline_at, stop_reason, fault, idle_count, fault_kind, fault_line, exit_code"
 )
 _HOLDING = "status IN ('starting', 'running', 'stopping')"
 _WRITABLE = frozenset(
@@ -27,6 +27,9 @@ _WRITABLE = frozenset(
         "stop_reason",
         "fault",
         "idle_count",
+        "fault_kind",
+        "fault_line",
+        "exit_code",
     }
 )
 
@@ -46,6 +49,9 @@ def _instance_of(row: sqlite3.Row) -> Instance:
         stop_reason=row["stop_reason"],
         fault=row["fault"],
         idle_count=row["idle_count"],
+        fault_kind=row["fault_kind"],
+        fault_line=row["fault_line"],
+        exit_code=row["exit_code"],
     )
 
 
