@@ -37,6 +37,11 @@ CHINESE_HELP = {
     "MAX_WORKERS": "同时进行的队列检查数。",
     "START_TIMEOUT": "ComfyUI 启动后最迟多久必须应答。",
     "STOP_TIMEOUT": "给 ComfyUI 正常退出的时间，过后强制结束。",
+    "HANG_TIMEOUT": "运行中的 ComfyUI 多久不应答即显示为失去响应。0：不判断。",
+    "HANG_ACTION": "失去响应且进程毫无动作时怎么办；仍在忙碌的不会被动。"
+    "show：只显示，restart：重启，stop：停止。",
+    "RESTART_POLICY": "崩溃的 ComfyUI 是否自动重新启动（30 分钟内最多 3 次）。"
+    "never：不启动，on-crash：启动。",
     "CARD_KIND": "加速卡的种类。auto：依次找 npu-smi、nvidia-smi、rocm-smi，都没有则为 cpu。",
     "CADDY_PATH": "Caddy 程序。留空则用随依赖安装的那个。",
     "CADDYFILE": "由管理器改写其中受管区块的 Caddyfile。",
@@ -65,7 +70,7 @@ CHINESE_ALLOWED = (
     ),
     (r"one line of text", "一行文字"),
     (r"rows of (.*)", r"由 \1 组成的行"),
-    (r"(\w+(?: \| \w+)+)", r"\1"),
+    (r"([\w-]+(?: \| [\w-]+)+)", r"\1"),
 )
 
 

@@ -81,6 +81,22 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class Restart:
+    """A restart after a crash that waits ``seconds`` more: the ``attempt``-th of ``most``.
+
+    ``over`` is None while it waits; else why it will not come: ``given_up`` after too many, or
+    ``taken``, somebody else has the port by now.
+    """
+
+    user_id: int
+    port: int
+    seconds: float
+    attempt: int
+    most: int
+    over: str | None = None
+
+
+@dataclass(frozen=True)
 class AuditEntry:
     """One line of the audit: who did what to whom or what. Never holds a secret."""
 

@@ -84,6 +84,22 @@ class Settings:
     stop_timeout: float = _setting(
         Seconds(0.1, 600), 5.0, "Time a ComfyUI has to end politely before it is killed.", "s"
     )
+    hang_timeout: int = _setting(
+        Count(0, 86_400),
+        120,
+        "Time without an answer after which a running ComfyUI is shown as hung. 0: never.",
+        "s",
+    )
+    hang_action: str = _setting(
+        Choice("show", "restart", "stop"),
+        "show",
+        "What is done with a hung ComfyUI whose processes do nothing; busy ones are left alone.",
+    )
+    restart_policy: str = _setting(
+        Choice("never", "on-crash"),
+        "never",
+        "Whether a ComfyUI that crashed is started again, at most 3 times in 30 minutes.",
+    )
     card_kind: str = _setting(
         Choice("auto", "ascend", "cuda", "rocm", "cpu"),
         "auto",

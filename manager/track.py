@@ -21,7 +21,8 @@ class Reading:
     """What the watch knows of an instance; times in seconds, ``checked_at`` in UTC epoch seconds.
 
     ``running`` and ``pending`` are the last known counts; ``idle_left`` is None while it does not
-    count down.
+    count down. ``hung_since`` (UTC epoch seconds) tells how long one has been silent that is
+    counted as hung by now.
     """
 
     port: int
@@ -33,6 +34,7 @@ class Reading:
     responding: bool
     checked_at: float | None
     skipped: int
+    hung_since: float | None = None
 
 
 class Track:
@@ -58,13 +60,16 @@ class Track:
         self.worked_at: float | None = None
         self.checked_at: float | None = None
         self.problem: str | None = None
+        self.answered_at: float | None = None
+        self.silent_seconds = 0.0
+        self.silent_since: float | None = None
 
     def take(self, answer: QueueAnswer, now: float, longest_gap: float) -> bool:
         """Count an answer in; tell whether work has just begun."""
         if answer.work is Work.UNKNOWN:
-            self.silent += 1
-            self.idle_seen_at = None
+            self._take_silence(now)
             return False
+        self.answered_at, self.silent_seconds, self.silent_since = now, 0.0, None
         began = answer.work is Work.BUSY and not self.running and not self.pending
         self.silent = 0
         self.checked_at = time.time()
@@ -76,6 +81,16 @@ class Track:
             self.idle_seconds += min(now - self.idle_seen_at, longest_gap)
         self.idle_seen_at = now
         return False
+
+    def _take_silence(self, now: float) -> None:
+        self.silent += 1
+        self.idle_seen_at = None
+        if self.answered_at is None:
+            # Taken over from another manager: nothing is known of the time before.
+            self.answered_at = now
+        if self.silent_since is None:
+            self.silent_since = self.checked_at or time.time()
+        self.silent_seconds = now - self.answered_at
 
     def take_history(self, worked_at: float, wall: float, now: float) -> None:
         """Count in what the history says; ``worked_at`` and ``wall`` are UTC epoch seconds.
@@ -89,8 +104,9 @@ class Track:
             self.idle_seconds = min(self.idle_seconds, max(0.0, wall - worked_at), longest)
         self.worked_at, self.history_seen_at = worked_at, now
 
-    def reading(self, idle_timeout: float) -> Reading:
-        """Give what others may know."""
+    def reading(self, idle_timeout: float, hang_timeout: float = 0) -> Reading:
+        """Give what others may know; a ``hang_timeout`` of 0 calls nothing hung."""
+        hung = 0 < hang_timeout <= self.silent_seconds
         ready = self.state is State.RUNNING
         counting = ready and self.idle_seen_at is not None
         return Reading(
@@ -103,4 +119,5 @@ class Track:
             responding=self.silent < SILENT_AFTER,
             checked_at=self.checked_at,
             skipped=self.skipped,
+            hung_since=self.silent_since if hung else None,
         )

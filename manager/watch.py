@@ -68,7 +68,9 @@ class Watch:
     def reading(self, port: int) -> Reading | None:
         """Give what is known of the instance on a port; None when nobody holds it."""
         track = self._tracks.get(port)
-        return track.reading(self._settings.idle_timeout) if track else None
+        if track is None:
+            return None
+        return track.reading(self._settings.idle_timeout, self._settings.hang_timeout)
 
     def run(self, stop: threading.Event) -> None:
         """Look after everything until told to stop; then write what is known of idleness."""
@@ -94,6 +96,7 @@ class Watch:
         if now >= self._publish_due:
             self._publish_due = now + self._settings.queue_check_interval
             self._publish_changes()
+            self._survive("restarts cannot be looked after", self._restart_due)
             if not self._keeping_doors:
                 self._keeping_doors = True
                 self._moves.submit(self._keep_doors)
@@ -175,6 +178,8 @@ class Watch:
         longest_gap = 2 * self._settings.queue_check_interval
         if track.take(answer, now, longest_gap):
             self._lifecycle.note_activity(row.launch_id or "")
+        if answer.work is Work.UNKNOWN:
+            self._lifecycle.stop_if_hung(row, track.silent_seconds)
         if answer.work is not Work.IDLE:
             return
         limit = self._settings.idle_timeout
@@ -196,6 +201,12 @@ class Watch:
             else:
                 logger.info("端口 %d: recovered from: %s", track.port, track.problem)
             track.problem = problem
+
+    def _restart_due(self) -> None:
+        try:
+            self._lifecycle.restart_due()
+        except ManagerError as error:
+            logger.error("what crashed cannot be started again: %s", error)  # noqa: TRY400
 
     def _keep_doors(self) -> None:
         self._survive("the gates cannot be looked after", self._look_after_doors)

@@ -12,7 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from manager.launcher.processes import PROC
+from manager.identity import alive
+from manager.launcher.processes import PROC, all_stats, descendants, survivors
+from manager.launcher.run_dir import RunDir
 
 _WAITS_FOR_DEVICE = "D"
 """Uninterruptible sleep in /proc/PID/task/TID/stat, proc_pid_stat(5): a disk, a share, a card."""
@@ -39,6 +41,18 @@ def quiet(before: Activity, after: Activity, seconds: float) -> bool:
     still = before.pids == after.pids and not (before.waiting or after.waiting)
     used = after.cpu_seconds - before.cpu_seconds
     return still and used < 0.01 * seconds and after.moved_bytes == before.moved_bytes
+
+
+def of_launch(run: RunDir, launch_id: str) -> Activity:
+    """Measure a launch: all below its supervisor, which itself is not counted.
+
+    Raises:
+        OSError: /proc cannot be listed.
+    """
+    chief, main = run.identities()
+    if chief is not None and alive(chief):
+        return measure(one.pid for one in descendants(all_stats(), [chief.pid]))
+    return measure(one.pid for one in survivors(launch_id, main))
 
 
 def measure(pids: Iterable[int]) -> Activity:

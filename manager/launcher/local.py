@@ -18,7 +18,8 @@ from pathlib import Path
 
 from manager.errors import LaunchFailed
 from manager.identity import Identity, alive, send
-from manager.launcher import logs, supervisor
+from manager.launcher import activity, logs, supervisor
+from manager.launcher.activity import Activity
 from manager.launcher.listeners import listening_inodes
 from manager.launcher.processes import MARKER, all_stats, marked, survivors
 from manager.launcher.protocol import LaunchFacts, LaunchSpec, Liveness, ProcessReport
@@ -142,6 +143,13 @@ class LocalLauncher:
         """
         try:
             return offload(owns, self._run(launch_id), launch_id, port)
+        except OSError:
+            return None
+
+    def activity(self, launch_id: str) -> Activity | None:
+        """Say what a launch's processes have done so far; None where nobody can tell."""
+        try:
+            return offload(activity.of_launch, self._run(launch_id), launch_id)
         except OSError:
             return None
 

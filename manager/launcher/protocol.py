@@ -12,6 +12,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
+from manager.launcher.activity import Activity
+
 
 class Liveness(Enum):
     """What is known of a launch. UNKNOWN is neither alive nor gone and frees nothing."""
@@ -81,6 +83,9 @@ class Launcher(Protocol):
 
     def describe(self, launch_id: str) -> LaunchFacts:
         """Say what was noted of a launch before it began."""
+
+    def activity(self, launch_id: str) -> Activity | None:
+        """Say what its processes have done so far; None where nobody can tell."""
 
     def list(self) -> list[str]:
         """List launch ids whose tree is not known to be gone."""

@@ -22,6 +22,7 @@ from manager.launcher.local import LocalLauncher
 from manager.lifecycle.doors import wanted_tokens
 from manager.lifecycle.ends import NO_FAULT
 from manager.lifecycle.moves import Moves
+from manager.lifecycle.restarts import Plan
 from manager.lifecycle.steps import Steps
 from manager.records import Instance, Usage, User
 from manager.settings import Settings
@@ -51,6 +52,12 @@ class Lifecycle:
         self.wake: Callable[[], None] = lambda: None
         self.step = steps.step
         self.stop_if_idle = steps.stop_if_idle
+        self.stop_if_hung = steps.stop_if_hung
+        self.restart_of = steps.reviver.of_user
+        self.restart_on = steps.reviver.on_port
+        self.cancel_restart = steps.reviver.cancel
+        self._restarts = steps.reviver.restarts
+        self._shutting_down = False
         self.keep_doors = steps.doors.reconcile
 
     def recover(self) -> list[Instance]:
@@ -90,23 +97,52 @@ class Lifecycle:
             # Better said now than after a start that ends at a gate which does not open.
             raise NoFreeCard("no workspace can be opened: Caddy is not running", reason="gate")
         before, after = self._store.write(lambda t: self._reserve(t, user.id))
+        self._restarts.drop(user.id)
         self._moves.announce(before, after)
         self.wake()
         return after
 
-    def _reserve(self, t: Tables, user_id: int) -> tuple[Instance, Instance]:
+    def restart_due(self) -> None:
+        """Start what crashed and has waited long enough; the watch calls this each second."""
+        for plan in [] if self._shutting_down else self._restarts.due():
+            if self._gate.watch().running:
+                self._restart(plan)
+
+    def _restart(self, plan: Plan) -> None:
+        try:
+            before, after = self._store.write(
+                lambda t: self._reserve(t, plan.user_id, restart_on=plan.port)
+            )
+        except NoFreeCard as error:
+            # What cannot be served just now is tried again; what somebody else has is not.
+            if error.reason != "unavailable":
+                self._restarts.lost(plan)
+                self._moves.tell(plan.port, plan.user_id)
+        except (AlreadyRunning, NotPermitted):
+            self._restarts.drop(plan.user_id)
+        else:
+            self._restarts.began(plan.user_id)
+            self._moves.announce(before, after)
+            self.wake()
+
+    def _reserve(
+        self, t: Tables, user_id: int, restart_on: int | None = None
+    ) -> tuple[Instance, Instance]:
         user = t.users.get(user_id)
         if user is None or not user.is_active:
             raise NotPermitted("the account is disabled", reason="disabled")
         if t.ports.of_user(user.id):
             raise AlreadyRunning("your ComfyUI is running already")
-        row = scheduler.choose(self._rows_of_table(t), user.assigned_port, self._gate.unavailable)
+        if restart_on is not None and user.assigned_port not in {None, restart_on}:
+            raise NoFreeCard("the account has another port by now", reason="removed")
+        wanted = restart_on or user.assigned_port
+        row = scheduler.choose(self._rows_of_table(t), wanted, self._gate.unavailable)
         if user.workspace is None:
             t.users.set_workspace(user.id, workspace.folder_name(user.id, user.username))
         now = self._moves.clock()
         launch_id = secrets.token_hex(8)
         card = self._settings.row(row.port).card
-        t.usage.begin(launch_id, user, row.port, card, now)
+        t.usage.begin(launch_id, user, row.port, card, now, automatic=restart_on is not None)
         reserved = {
             "current_user_id": user.id,
             "current_username": user.username,
@@ -120,7 +156,8 @@ class Lifecycle:
             **NO_FAULT,
             "token": None,
         }
-        return row, self._moves.apply(t, row, Event.START, reserved, actor=user.username)
+        actor = "manager" if restart_on else user.username
+        return row, self._moves.apply(t, row, Event.START, reserved, actor=actor)
 
     def stop(self, port: int, *, by: User, reason: str) -> Instance:
         """Begin to end the instance on a port; the watch does the rest.
@@ -151,6 +188,7 @@ class Lifecycle:
 
     def stop_all(self) -> list[Instance]:
         """Begin to end every instance, because the operator shuts the whole thing down."""
+        self._shutting_down = True
         return [
             self._moves.move(
                 row, Event.STOP, self._steps.stopping(row, "shutdown"), actor="operator"

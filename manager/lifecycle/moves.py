@@ -94,6 +94,10 @@ class Moves:
         t.audit.add(AuditEntry(now, actor, f"instance_{event}", subject, detail))
         return after
 
+    def tell(self, port: int, user_id: int) -> None:
+        """Publish that something about a port changed other than its state."""
+        self._publish(frozenset({port}), frozenset({user_id}))
+
     def announce(self, before: Instance, after: Instance) -> None:
         """Log a committed move and publish it."""
         holder = after if after.user_id is not None else before

@@ -19,11 +19,12 @@ from manager.gate.gate import Gate, new_token
 from manager.launcher.command import build_command
 from manager.launcher.local import LocalLauncher
 from manager.launcher.protocol import LaunchSpec, Liveness
-from manager.lifecycle import reasons
 from manager.lifecycle.deadlines import Deadlines
 from manager.lifecycle.doors import Doors
 from manager.lifecycle.ends import NO_FAULT, Ends
+from manager.lifecycle.hangs import Hangs
 from manager.lifecycle.moves import Moves
+from manager.lifecycle.reviver import Reviver
 from manager.records import Instance
 from manager.settings import Settings
 from manager.states import Event, State
@@ -60,6 +61,8 @@ class Steps:
         self.doors = Doors(store, gate)
         self.deadlines = Deadlines(moves.clock, monotonic)
         self.ends = Ends(launcher, monotonic)
+        self.hangs = Hangs(settings, launcher, monotonic)
+        self.reviver = Reviver(settings, store, moves, monotonic)
         self._monotonic = monotonic
         self._launched: set[str] = set()
         self._stop_asked_at: dict[str, float] = {}
@@ -98,6 +101,18 @@ class Steps:
                 return answer
         self.doors.reconcile()
         return answer
+
+    def stop_if_hung(self, row: Instance, silent_seconds: float) -> None:
+        """End a running instance that has not answered for so long, if the settings want it.
+
+        Raises:
+            LostRace: somebody else stopped it meanwhile.
+        """
+        if not self.hangs.hung(row.launch_id or "", silent_seconds):
+            return
+        if self._comfyui.queue(row.port, fresh=True).work is Work.UNKNOWN:
+            fault = self.ends.hung(row, silent_seconds)
+            self._moves.move(row, Event.STOP, self.stopping(row, "hung", fault))
 
     def stopping(
         self, row: Instance, reason: str, fault: Mapping[str, object] = NO_FAULT
@@ -138,7 +153,7 @@ class Steps:
         if not alive and self._launcher.port_taken(row.port):
             raise LaunchFailed(
                 f"port {row.port} is taken by another program; end that program or change PORTS",
-                reason=reasons.PORT_TAKEN,
+                reason="port_taken",
             )
         user = self._store.read(lambda t: t.users.get(row.user_id or 0))
         if user is None or user.workspace is None:
@@ -204,6 +219,8 @@ class Steps:
         self._comfyui.forget(row.port)
         self._moves.move(row, Event.GONE_FAULTY if row.fault else Event.GONE, {})
         self._forget(launch_id)
+        if row.stop_reason == "hung":
+            self.reviver.ended(row, row.stop_reason, row.fault_kind or "")
         return "gone"
 
     def _end(self, row: Instance, launch_id: str) -> None:
@@ -220,6 +237,7 @@ class Steps:
         self._comfyui.forget(row.port)
         self._moves.move(row, Event.DIED, {"stop_reason": reason, **fault})
         self._forget(row.launch_id or "")
+        self.reviver.ended(row, reason, str(fault["fault_kind"]))
         return "gone"
 
     def _close(self, row: Instance) -> bool:
@@ -249,6 +267,7 @@ class Steps:
         self._launched.discard(launch_id)
         self.deadlines.forget(launch_id)
         self.ends.forget(launch_id)
+        self.hangs.forget(launch_id)
         self._stop_asked_at.pop(launch_id, None)
         self._gate_retry_at.pop(launch_id, None)
         self._gate_problems.pop(launch_id, None)

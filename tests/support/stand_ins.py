@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from manager.comfyui import QueueAnswer, Work
 from manager.errors import GateFailed, LaunchFailed
 from manager.gate.gate import GateHealth
+from manager.launcher.activity import Activity
 from manager.launcher.protocol import LaunchSpec, Liveness, ProcessReport
 
 IDLE = QueueAnswer(Work.IDLE, 0, 0)
@@ -33,6 +34,7 @@ class Launcher:
         self.stranger = False
         self.refuse: str | None = None
         self.output = ""
+        self.activities: list[Activity | None] = []
 
     def start(self, spec: LaunchSpec) -> None:
         if self.refuse:
@@ -55,6 +57,9 @@ class Launcher:
     def owns_port(self, launch_id: str, port: int) -> bool | None:
         alive = self.poll(launch_id).liveness is Liveness.ALIVE
         return alive and not self.stranger
+
+    def activity(self, launch_id: str) -> Activity | None:
+        return self.activities.pop(0) if self.activities else None
 
     def port_taken(self, port: int) -> bool:
         return self.stranger

@@ -93,7 +93,8 @@ def test_idle_time_never_exceeds_the_time_since_the_last_work(
 ) -> None:
     track = Track.__new__(Track)
     track.idle_seconds, track.idle_seen_at, track.silent = 0.0, None, 0
-    track.running = track.pending = None
+    track.running = track.pending = track.answered_at = None
+    track.checked_at = track.silent_since = None
     now = last_work = 0.0
     for answer, gap in steps:
         now += gap
