@@ -42,6 +42,7 @@ CHINESE_HELP = {
     "show：只显示，restart：重启，stop：停止。",
     "RESTART_POLICY": "崩溃的 ComfyUI 是否自动重新启动（30 分钟内最多 3 次）。"
     "never：不启动，on-crash：启动。",
+    "QUARANTINE_AFTER": "实例结束后端口或加速卡仍被占用多久，就保留该端口等管理员处理。",
     "CARD_KIND": "加速卡的种类。auto：依次找 npu-smi、nvidia-smi、rocm-smi，都没有则为 cpu。",
     "CADDY_PATH": "Caddy 程序。留空则用随依赖安装的那个。",
     "CADDYFILE": "由管理器改写其中受管区块的 Caddyfile。",

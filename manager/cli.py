@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from manager import identity, runtime
-from manager.bootstrap import build, read_record, write_record
+from manager.bootstrap import Manager, build, read_record, write_record
 from manager.errors import GateFailed, ManagerError, SettingsError
 from manager.gate.gate import Gate
 from manager.ports import write_ports
@@ -141,10 +141,13 @@ def _end_instances(settings: Settings) -> bool:
         for row in manager.lifecycle.holding():
             print(f"port {row.port}: ending {row.username}'s ComfyUI")
         manager.lifecycle.stop_all()
+        for one in manager.lifecycle.leftovers.all():
+            print(f"launch {one.launch_id}: ending what the database does not know")
+            manager.lifecycle.leftovers.end(one.launch_id)
         # Caddy first: where none runs every gate is closed, whatever its file looks like.
         _end_caddy(manager.gate)
         watching.start()
-        ended = _within(INSTANCES_END_S, lambda: not manager.lifecycle.holding())
+        ended = _within(INSTANCES_END_S, lambda: _nobody_left(manager))
         left = manager.lifecycle.holding()
         enough.set()
         manager.lifecycle.wake()
@@ -155,6 +158,10 @@ def _end_instances(settings: Settings) -> bool:
         print(f"port {row.port}: {row.username}'s ComfyUI does not end", file=sys.stderr)
     print("instances and Caddy: stopped" if ended else "Caddy: stopped")
     return ended
+
+
+def _nobody_left(manager: Manager) -> bool:
+    return not manager.lifecycle.holding() and not manager.lifecycle.leftovers.all()
 
 
 def _end_caddy(gate: Gate) -> None:

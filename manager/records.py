@@ -97,6 +97,30 @@ class Restart:
 
 
 @dataclass(frozen=True)
+class Leftover:
+    """A launch that lives but belongs to no row; what is None was not noted or cannot be read."""
+
+    launch_id: str
+    user_id: int | None
+    username: str | None
+    port: int | None
+    card: int | None
+    pid: int | None
+    since: float | None
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """A port that is not given out because its card was not proven free after ``launch_id``."""
+
+    port: int
+    card: int
+    launch_id: str
+    since: float
+    reason: str
+
+
+@dataclass(frozen=True)
 class AuditEntry:
     """One line of the audit: who did what to whom or what. Never holds a secret."""
 

@@ -100,6 +100,13 @@ class Settings:
         "never",
         "Whether a ComfyUI that crashed is started again, at most 3 times in 30 minutes.",
     )
+    quarantine_after: int = _setting(
+        Count(0, 3600),
+        30,
+        "Time a port or card may stay in use after its instance has ended, before the port is "
+        "held back for an admin.",
+        "s",
+    )
     card_kind: str = _setting(
         Choice("auto", "ascend", "cuda", "rocm", "cpu"),
         "auto",

@@ -31,6 +31,9 @@ TRANSITION_INTERVAL_S = 0.05
 
 TRANSITION_WORKERS = 4
 FLUSH_INTERVAL_S = 30.0
+AROUND_INTERVAL_S = 30.0
+"""Between two looks for what belongs to nobody."""
+
 HISTORY_INTERVAL_S = 15.0
 """Between two looks for jobs so short that no check met them."""
 
@@ -62,6 +65,7 @@ class Watch:
         self._keeping_doors = False
         self._doors_problem: str | None = None
         self._flush_due = 0.0
+        self._around_due = time.monotonic() + AROUND_INTERVAL_S
         self._publish_due = 0.0
         lifecycle.wake = self._wake.set
 
@@ -210,6 +214,7 @@ class Watch:
 
     def _keep_doors(self) -> None:
         self._survive("the gates cannot be looked after", self._look_after_doors)
+        self._survive("leftovers cannot be looked after", self._look_around)
         self._keeping_doors = False
 
     def _look_after_doors(self) -> None:
@@ -224,6 +229,15 @@ class Watch:
                 logging.ERROR if problem else logging.INFO, "gate: %s", problem or "works again"
             )
             self._doors_problem = problem
+
+    def _look_around(self) -> None:
+        now = time.monotonic()
+        try:
+            if self._lifecycle.leftovers.step() or now >= self._around_due:
+                self._around_due = now + AROUND_INTERVAL_S
+                self._lifecycle.look_around()
+        except ManagerError as error:
+            logger.error("leftovers cannot be looked for: %s", error)  # noqa: TRY400
 
     def _publish_changes(self) -> None:
         changed, self._changed = self._changed, set()

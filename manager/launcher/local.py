@@ -14,11 +14,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from manager.errors import LaunchFailed
 from manager.identity import Identity, alive, send
-from manager.launcher import activity, logs, supervisor
+from manager.launcher import activity, logs, supervisor, trees
 from manager.launcher.activity import Activity
 from manager.launcher.listeners import listening_inodes
 from manager.launcher.processes import MARKER, all_stats, marked, survivors
@@ -145,6 +146,13 @@ class LocalLauncher:
             return offload(owns, self._run(launch_id), launch_id, port)
         except OSError:
             return None
+
+    def suspects(self, launch_id: str, pids: Iterable[int]) -> builtins.list[int]:
+        """Say which processes may have come from a launch whose tree is gone."""
+        try:
+            return offload(trees.suspects, self._run(launch_id), launch_id, pids)
+        except OSError:
+            return []
 
     def activity(self, launch_id: str) -> Activity | None:
         """Say what a launch's processes have done so far; None where nobody can tell."""

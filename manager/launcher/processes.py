@@ -62,7 +62,7 @@ def marked(stats: Iterable[Stat]) -> dict[str, list[Identity]]:
     boot = boot_id()
     found: dict[str, list[Identity]] = {}
     for stat in stats:
-        launch_id = _launch_id(stat.pid)
+        launch_id = launch_of(stat.pid)
         if launch_id:
             found.setdefault(launch_id, []).append(Identity(stat.pid, stat.start_ticks, boot))
     return found
@@ -102,7 +102,8 @@ def survivors(launch_id: str, main: Identity | None) -> list[Identity]:
     return found + [one for one in below if one.pid not in known]
 
 
-def _launch_id(pid: int) -> str:
+def launch_of(pid: int) -> str:
+    """Give the launch that a process is marked with; empty when it is not, or nobody can tell."""
     try:
         entries = (PROC / str(pid) / "environ").read_bytes().split(b"\0")
     except OSError:

@@ -95,6 +95,13 @@ class RunDir:
         record = self._read("record")
         return _identity(record, "supervisor"), _identity(record, "child")
 
+    def owner(self) -> int | None:
+        """Give the account that the launch's own files belong to; None when there are none."""
+        try:
+            return (self.path / "record").stat().st_uid
+        except OSError:
+            return None
+
     def exit_code(self) -> int | None:
         """Give how the main process ended, negative for a signal; None when nobody saw it."""
         code = self._read("exit").get("code")

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from manager.identity import Identity, alive, send
 from manager.launcher.listeners import held_inodes, listening_inodes
-from manager.launcher.processes import PROC, all_stats, descendants, read_stat, survivors
+from manager.launcher.processes import PROC, all_stats, descendants, launch_of, read_stat, survivors
 from manager.launcher.run_dir import RunDir
 
 QUIET_ROUNDS = 3
@@ -60,6 +60,45 @@ def end_whole_tree(launch_id: str, chief: Identity, main: Identity | None) -> No
             break
     send(chief, signal.SIGKILL)
     end_survivors(launch_id, main, force=True)
+
+
+def suspects(run: RunDir, launch_id: str, pids: Iterable[int]) -> list[int]:
+    """Say which of these processes may have come from a launch that is gone.
+
+    A process that dropped every mark cannot be told for certain. It is suspect when it runs under
+    this launch's or this account, began after the launch did, and neither it nor any of its
+    ancestors belongs to another launch. Where nothing was recorded nobody is.
+    """
+    chief, _ = run.identities()
+    if chief is None:
+        return []
+    accounts = {os.geteuid(), run.owner()}
+    found = []
+    for pid in pids:
+        stat = read_stat(pid)
+        if stat is None or pid == os.getpid() or stat.start_ticks < chief.start_ticks:
+            continue
+        if _account(pid) in accounts and _launch_above(pid) in ("", launch_id):
+            found.append(pid)
+    return sorted(found)
+
+
+def _account(pid: int) -> int | None:
+    try:
+        return (PROC / str(pid)).stat().st_uid
+    except OSError:
+        return None
+
+
+def _launch_above(pid: int) -> str:
+    """Give the launch that a process or the nearest of its ancestors is marked with."""
+    while pid > 1:
+        launch_id = launch_of(pid)
+        if launch_id:
+            return launch_id
+        stat = read_stat(pid)
+        pid = stat.parent if stat else 0
+    return ""
 
 
 def _kill(found: Iterable[Identity]) -> None:

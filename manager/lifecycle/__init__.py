@@ -21,6 +21,7 @@ from manager.gate.gate import Gate
 from manager.launcher.local import LocalLauncher
 from manager.lifecycle.doors import wanted_tokens
 from manager.lifecycle.ends import NO_FAULT
+from manager.lifecycle.leftovers import Leftovers
 from manager.lifecycle.moves import Moves
 from manager.lifecycle.restarts import Plan
 from manager.lifecycle.steps import Steps
@@ -59,6 +60,8 @@ class Lifecycle:
         self._restarts = steps.reviver.restarts
         self._shutting_down = False
         self.keep_doors = steps.doors.reconcile
+        self.quarantine = steps.quarantine
+        self.leftovers = Leftovers(settings, store, launcher, moves.clock)
 
     def recover(self) -> list[Instance]:
         """Make the rows fit the port table and give those that are held from before.
@@ -73,6 +76,8 @@ class Lifecycle:
             return t.ports.holding()
 
         held = self._store.write(work)
+        self.quarantine.load()
+        self.look_around()
         for row in held:
             if row.port not in ports:
                 raise SettingsError(
@@ -80,6 +85,17 @@ class Lifecycle:
                     "back, or end the instance with ./start_manager.sh stop before removing it"
                 )
         return held
+
+    @property
+    def unavailable(self) -> dict[int, str]:
+        """Give the ports that are not given out now, and why, for the admins."""
+        left = self.leftovers.unavailable
+        return {**self._gate.unavailable, **left, **self.quarantine.unavailable}
+
+    def look_around(self) -> None:
+        """Look for what belongs to nobody, and whether what is held back has become free."""
+        self.leftovers.look()
+        self.quarantine.look()
 
     def tokens(self) -> dict[int, str]:
         """Give the tokens of the gates that are to be open."""
@@ -136,7 +152,7 @@ class Lifecycle:
         if restart_on is not None and user.assigned_port not in {None, restart_on}:
             raise NoFreeCard("the account has another port by now", reason="removed")
         wanted = restart_on or user.assigned_port
-        row = scheduler.choose(self._rows_of_table(t), wanted, self._gate.unavailable)
+        row = scheduler.choose(self._rows_of_table(t), wanted, self.unavailable)
         if user.workspace is None:
             t.users.set_workspace(user.id, workspace.folder_name(user.id, user.username))
         now = self._moves.clock()

@@ -24,6 +24,7 @@ from manager.lifecycle.doors import Doors
 from manager.lifecycle.ends import NO_FAULT, Ends
 from manager.lifecycle.hangs import Hangs
 from manager.lifecycle.moves import Moves
+from manager.lifecycle.quarantine import Quarantine
 from manager.lifecycle.reviver import Reviver
 from manager.records import Instance
 from manager.settings import Settings
@@ -60,6 +61,7 @@ class Steps:
         self._comfyui = comfyui
         self.doors = Doors(store, gate)
         self.deadlines = Deadlines(moves.clock, monotonic)
+        self.quarantine = Quarantine(settings, store, launcher, moves.clock, monotonic)
         self.ends = Ends(launcher, monotonic)
         self.hangs = Hangs(settings, launcher, monotonic)
         self.reviver = Reviver(settings, store, moves, monotonic)
@@ -149,8 +151,10 @@ class Steps:
         return stage
 
     def _launch(self, row: Instance, launch_id: str) -> None:
-        alive = self._launcher.poll(launch_id).liveness is Liveness.ALIVE
-        if not alive and self._launcher.port_taken(row.port):
+        if self._launcher.poll(launch_id).liveness is not Liveness.GONE:
+            # Begun by an earlier manager: whatever stands in a new start's way, it runs.
+            return
+        if self._launcher.port_taken(row.port):
             raise LaunchFailed(
                 f"port {row.port} is taken by another program; end that program or change PORTS",
                 reason="port_taken",
@@ -159,9 +163,10 @@ class Steps:
         if user is None or user.workspace is None:
             raise LaunchFailed("the account is gone")
         folder = workspace.prepare(self._settings, user.workspace)
+        entry = self._settings.row(row.port)
         command = build_command(
             self._settings,
-            self._settings.row(row.port),
+            entry,
             cards.kind_in_force(self._settings),
             folder,
             launch_id,
@@ -173,6 +178,12 @@ class Steps:
                 command.env,
                 command.cwd,
                 self._settings.instance_log_max_bytes,
+                labels={
+                    "user_id": str(user.id),
+                    "username": user.username,
+                    "port": str(row.port),
+                    "card": str(entry.card),
+                },
             )
         )
 
@@ -212,14 +223,16 @@ class Steps:
         if report.liveness is not Liveness.GONE:
             self._end(row, launch_id)
             return "ending"
-        if self._launcher.owns_port(launch_id, row.port):
-            return "ending"
         if not closed:
             return "closing"
+        doubt = self.quarantine.doubt(row)
+        if doubt and not self.quarantine.is_due(row):
+            return "ending"
         self._comfyui.forget(row.port)
-        self._moves.move(row, Event.GONE_FAULTY if row.fault else Event.GONE, {})
+        event = Event.GONE_FAULTY if row.fault else Event.GONE
+        self.quarantine.free(self._moves, row, event, doubt)
         self._forget(launch_id)
-        if row.stop_reason == "hung":
+        if row.stop_reason in {"hung", "died"}:
             self.reviver.ended(row, row.stop_reason, row.fault_kind or "")
         return "gone"
 
@@ -234,6 +247,9 @@ class Steps:
     def _release_failed(self, row: Instance, reason: str, fault: Mapping[str, object]) -> str:
         if not self._close(row):
             return "closing"
+        if reason == "died" and self.quarantine.doubt(row):
+            self._moves.move(row, Event.STOP, self.stopping(row, reason, fault))
+            return "ending"
         self._comfyui.forget(row.port)
         self._moves.move(row, Event.DIED, {"stop_reason": reason, **fault})
         self._forget(row.launch_id or "")
@@ -266,6 +282,7 @@ class Steps:
         self._launcher.prune(keep=KEPT_RUNS)
         self._launched.discard(launch_id)
         self.deadlines.forget(launch_id)
+        self.quarantine.forget(launch_id)
         self.ends.forget(launch_id)
         self.hangs.forget(launch_id)
         self._stop_asked_at.pop(launch_id, None)

@@ -15,6 +15,7 @@ from manager.records import Instance
 from manager.store.audit import Audit
 from manager.store.database import Database, open_for_reading
 from manager.store.ports import Ports
+from manager.store.quarantine import QuarantineTable
 from manager.store.sessions import Sessions
 from manager.store.usage import UsageLog
 from manager.store.users import Users
@@ -32,6 +33,7 @@ class Tables:
         self.usage = UsageLog(connection)
         self.sessions = Sessions(connection)
         self.audit = Audit(connection)
+        self.quarantine = QuarantineTable(connection)
 
 
 def peek_ports(path: Path) -> list[Instance]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import builtins
+from collections.abc import Iterable, Mapping
 
 from manager.comfyui import QueueAnswer, Work
 from manager.errors import GateFailed, LaunchFailed
 from manager.gate.gate import GateHealth
 from manager.launcher.activity import Activity
-from manager.launcher.protocol import LaunchSpec, Liveness, ProcessReport
+from manager.launcher.protocol import LaunchFacts, LaunchSpec, Liveness, ProcessReport
 
 IDLE = QueueAnswer(Work.IDLE, 0, 0)
 BUSY = QueueAnswer(Work.BUSY, 1, 2)
@@ -63,6 +64,17 @@ class Launcher:
 
     def port_taken(self, port: int) -> bool:
         return self.stranger
+
+    def suspects(self, launch_id: str, pids: Iterable[int]) -> list[int]:
+        return sorted(pids)
+
+    def list(self) -> builtins.list[str]:
+        alive = {i for i, r in self.reports.items() if r.liveness is Liveness.ALIVE}
+        return sorted(alive)
+
+    def describe(self, launch_id: str) -> LaunchFacts:
+        spec = self.specs.get(launch_id)
+        return LaunchFacts(spec.labels if spec else {}, 5000.0)
 
     def prune(self, keep: int) -> None:
         pass
