@@ -99,6 +99,23 @@ def port_log(port: int) -> ResponseReturnValue:
     return {"log": services().manager.lifecycle.log_tail(instance.launch_id, log_bytes())}
 
 
+@admin_api.post("/leftovers/<launch_id>/stop")
+def stop_leftover(launch_id: str) -> ResponseReturnValue:
+    """Begin the end of a launch that belongs to no row."""
+    house = services()
+    house.manager.lifecycle.leftovers.stop(launch_id, by=current_user())
+    return {"leftovers": views.leftovers_view(house.manager)}, 202
+
+
+@admin_api.post("/ports/<int:port>/release")
+def release_port(port: int) -> ResponseReturnValue:
+    """Give a port free that is held back."""
+    house = services()
+    house.manager.lifecycle.quarantine.release(port, by=current_user())
+    house.live.changed(frozenset({port}), frozenset())
+    return {"quarantine": views.quarantine_view(house.manager)}
+
+
 def _instance(port: int) -> Instance:
     manager = services().manager
     if port not in {row.port for row in manager.settings.ports}:

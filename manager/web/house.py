@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from manager.accounts import Unchanged
-from manager.records import Instance, Usage, User
+from manager.records import Instance, Leftover, Quarantined, Usage, User
 from manager.settings import Settings
 
 OnChange = Callable[[frozenset[int], frozenset[int]], None]
@@ -69,6 +69,29 @@ class Accounts(Protocol):
         """Change an account; what is left out stays."""
 
 
+class Leftovers(Protocol):
+    """Launches that live but belong to no row."""
+
+    def all(self) -> Sequence[Leftover]:
+        """List them."""
+
+    def is_ending(self, launch_id: str, /) -> bool:
+        """Tell whether one is being ended."""
+
+    def stop(self, launch_id: str, /, *, by: User) -> None:
+        """Begin to end one."""
+
+
+class Quarantine(Protocol):
+    """Ports held back until an admin has looked."""
+
+    def all(self) -> Sequence[tuple[Quarantined, bool]]:
+        """List them, each with whether its reason has gone by now."""
+
+    def release(self, port: int, /, *, by: User) -> None:
+        """Give one free."""
+
+
 class Lifecycle(Protocol):
     """Starting, stopping and looking at instances."""
 
@@ -80,6 +103,18 @@ class Lifecycle(Protocol):
 
     def of_user(self, user_id: int, /) -> Instance | None:
         """Give the instance that a user holds."""
+
+    @property
+    def unavailable(self) -> Mapping[int, str]:
+        """Give the ports that are not given out now, and why."""
+
+    @property
+    def leftovers(self) -> Leftovers:
+        """What lives without a row."""
+
+    @property
+    def quarantine(self) -> Quarantine:
+        """What is held back."""
 
     def instance(self, port: int, /) -> Instance:
         """Give a port's row."""
@@ -147,10 +182,6 @@ class Watch(Protocol):
 
 class Gate(Protocol):
     """Caddy and what it serves."""
-
-    @property
-    def unavailable(self) -> Mapping[int, str]:
-        """Give the ports that cannot be served now, and why."""
 
     def watch(self) -> GateHealth:
         """Say how Caddy is; cheap."""

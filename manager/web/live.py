@@ -158,7 +158,7 @@ class Live:
         self, connections: list[Connection], users: set[int], *, everybody: bool
     ) -> None:
         instances = self._manager.lifecycle.instances()
-        closed = self._manager.gate.unavailable
+        closed = self._manager.lifecycle.unavailable
         free = frozenset(
             i.port for i in instances if i.state not in HOLDS_PORT and i.port not in closed
         )

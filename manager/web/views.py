@@ -6,6 +6,7 @@ numbers go out, the page has the words.
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Mapping
@@ -153,9 +154,10 @@ def availability(manager: Manager, user: User) -> View:
     """Say how many of the ports that a user may take are free."""
     instances = manager.lifecycle.instances()
     allowed = [i for i in instances if user.assigned_port in (None, i.port)]
-    closed = manager.gate.unavailable
-    free = [i for i in allowed if i.state not in HOLDS_PORT and i.port not in closed]
-    return {"free": len(free), "total": len(allowed)}
+    closed = manager.lifecycle.unavailable
+    unheld = [i for i in allowed if i.state not in HOLDS_PORT]
+    free = [i for i in unheld if i.port not in closed]
+    return {"free": len(free), "total": len(allowed), "held_back": len(unheld) - len(free)}
 
 
 def user_state(manager: Manager, user: User, address: Address, revision: int) -> View:
@@ -178,6 +180,8 @@ def _phase(instance: Instance | None, usage: Usage | None, cards: View) -> str:
     if instance:
         return str(instance.state)
     if cards["free"] == 0:
+        if cards["total"] and cards["held_back"] == cards["total"]:
+            return "held_back"
         return "full" if cards["total"] else "no_port"
     return "failed" if usage and usage.end_reason in UNHAPPY_ENDS else "idle"
 
@@ -203,6 +207,29 @@ def gate_view(manager: Manager) -> View:
     return {"running": health.running, "version": health.version, "problem": health.problem}
 
 
+def leftovers_view(manager: Manager) -> list[View]:
+    """Show what lives without a row."""
+    leftovers = manager.lifecycle.leftovers
+    return [
+        {**dataclasses.asdict(one), "ending": leftovers.is_ending(one.launch_id)}
+        for one in leftovers.all()
+    ]
+
+
+def quarantine_view(manager: Manager) -> list[View]:
+    """Show the ports that are held back."""
+    return [
+        {
+            "port": entry.port,
+            "card": entry.card,
+            "since": entry.since,
+            "reason": entry.reason,
+            "clear": clear,
+        }
+        for entry, clear in manager.lifecycle.quarantine.all()
+    ]
+
+
 def overview(manager: Manager, sequence: int) -> View:
     """Show an admin everything, without a token in it."""
     return {
@@ -210,6 +237,8 @@ def overview(manager: Manager, sequence: int) -> View:
         "users": [user_view(user) for user in manager.accounts.users()],
         "load": load_view(manager),
         "gate": gate_view(manager),
+        "leftovers": leftovers_view(manager),
+        "quarantine": quarantine_view(manager),
         "sequence": sequence,
     }
 
@@ -218,7 +247,9 @@ def overview_diff(old: View, new: View) -> View:
     """Give what changed between two overviews; ports one by one, the rest part by part."""
     before = {view["port"]: view for view in old.get("ports", ())}
     diff: View = {
-        part: new[part] for part in ("users", "load", "gate") if new[part] != old.get(part)
+        part: new[part]
+        for part in ("users", "load", "gate", "leftovers", "quarantine")
+        if new[part] != old.get(part)
     }
     ports = [view for view in new["ports"] if view != before.get(view["port"])]
     if ports:

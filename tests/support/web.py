@@ -27,7 +27,7 @@ from manager.errors import (
     NotRunning,
     TooManyAttempts,
 )
-from manager.records import Instance, Usage, User
+from manager.records import Instance, Leftover, Quarantined, Usage, User
 from manager.settings import Settings
 from manager.states import HOLDS_PORT, STOPPABLE, State
 from manager.web.app import create_app
@@ -212,6 +212,40 @@ class Accounts:
         return "generated-once"
 
 
+class Leftovers:
+    """What lives without a row, set by the test."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, Leftover] = {}
+        self.stopped: list[tuple[str, str]] = []
+
+    def all(self) -> list[Leftover]:
+        return list(self.found.values())
+
+    def is_ending(self, launch_id: str) -> bool:
+        return launch_id in {stopped for stopped, _ in self.stopped}
+
+    def stop(self, launch_id: str, *, by: User) -> None:
+        if launch_id not in self.found:
+            raise NotFound("no", reason="leftover")
+        self.stopped.append((launch_id, by.username))
+
+
+class Quarantine:
+    """What is held back, set by the test."""
+
+    def __init__(self) -> None:
+        self.held: dict[int, tuple[Quarantined, bool]] = {}
+
+    def all(self) -> list[tuple[Quarantined, bool]]:
+        return list(self.held.values())
+
+    def release(self, port: int, *, by: User) -> None:
+        if port not in self.held:
+            raise NotFound("no", reason="quarantine")
+        del self.held[port]
+
+
 class Lifecycle:
     """Instances in memory; a start is ``starting`` at once, a stop ``stopping``."""
 
@@ -220,6 +254,9 @@ class Lifecycle:
         self.usages: dict[int, Usage] = {}
         self.log = "the last line\n"
         self.stops: list[tuple[int, str, str]] = []
+        self.unavailable: dict[int, str] = {}
+        self.leftovers = Leftovers()
+        self.quarantine = Quarantine()
 
     def put(self, port: int, state: State, owner: User, **changes: Any) -> Instance:
         values: dict[str, Any] = {

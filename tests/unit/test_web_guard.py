@@ -45,6 +45,8 @@ ROUTES: list[tuple[str, str, Any, int, int, int, int]] = [
     ("DELETE", "/api/admin/users/3", None, 401, 403, 200, 403),
     ("POST", "/api/admin/users/3/reset-password", None, 401, 403, 200, 403),
     ("POST", "/api/admin/ports/8001/stop", None, 401, 403, 409, 403),
+    ("POST", "/api/admin/ports/8001/release", None, 401, 403, 404, 403),
+    ("POST", "/api/admin/leftovers/lost/stop", None, 401, 403, 404, 403),
     ("GET", "/api/admin/ports/8001/log", None, 401, 403, 200, 403),
 ]
 VISITORS = (None, "ann", "admin", "new")

@@ -78,7 +78,7 @@ def test_a_change_reaches_its_user_only(site: Site) -> None:
     assert TOKEN in state["instance"]["workspace_url"]
     told = events(bob)
     assert TOKEN not in json.dumps(told)
-    assert told[0]["cards"] == {"free": 3, "total": 4}, "a card less is free"
+    assert told[0]["cards"] == {"free": 3, "total": 4, "held_back": 0}, "a card less is free"
 
 
 def test_links_are_for_the_host_that_each_page_was_opened_under(site: Site) -> None:
@@ -221,4 +221,4 @@ def test_an_own_change_of_the_account_is_told(site: Site) -> None:
     site.live.accounts_changed()
     site.live.push(0.0)
     (state,) = events(client, live.STATE_EVENT)
-    assert state["cards"] == {"free": 1, "total": 1}
+    assert state["cards"] == {"free": 1, "total": 1, "held_back": 0}

@@ -142,7 +142,7 @@ def test_first_paint_when_no_card_is_free(site: Site) -> None:
 
 
 def test_a_port_that_cannot_be_served_is_not_free(site: Site) -> None:
-    site.house.gate.unavailable[8001] = "taken by another program"
+    site.house.lifecycle.unavailable[8001] = "taken by another program"
     assert "3 of 4 cards free" in site.visitor("ann").get("/").text
 
 

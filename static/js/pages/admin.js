@@ -5,6 +5,7 @@ import { closeMenus, localTimes, role, setText } from "../lib/dom.js";
 import { bytes } from "../lib/format.js";
 import { pageData, t } from "../lib/i18n.js";
 import { OVERVIEW_DIFF_EVENT, OVERVIEW_EVENT, connect } from "../lib/live.js";
+import { renderAttention } from "./admin-attention.js";
 import { renderPorts } from "./admin-ports.js";
 import { renderUsers } from "./admin-users.js";
 
@@ -43,6 +44,7 @@ function renderGate(gate) {
 function render() {
   renderLoad(overview.load);
   renderGate(overview.gate);
+  renderAttention(overview);
   renderPorts(overview.ports);
   renderUsers(overview.users);
 }

@@ -26,7 +26,7 @@ function showHero(phase) {
   const { instance, last_usage: last, cards } = state;
   const before = page.dataset.phase;
   page.dataset.phase = phase;
-  const shown = ["full", "no_port"].includes(phase) ? "idle" : phase;
+  const shown = ["full", "held_back", "no_port"].includes(phase) ? "idle" : phase;
   setState(page, shown);
   setText(part("headline"), t(`user.headline.${phase}`));
   setText(part("explain"), explain(phase, state));
