@@ -42,6 +42,13 @@ def stop() -> ResponseReturnValue:
     return _state(), 202
 
 
+@api.post("/cancel-restart")
+def cancel_restart() -> ResponseReturnValue:
+    """Leave a crashed instance ended; nothing happens where none is about to start."""
+    services().manager.lifecycle.cancel_restart(current_user().id)
+    return _state()
+
+
 @api.get("/log")
 def log() -> ResponseReturnValue:
     """Give the end of what the user's own instance printed, or the last one he had."""

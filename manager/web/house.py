@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from manager.accounts import Unchanged
-from manager.records import Instance, Leftover, Quarantined, Usage, User
+from manager.records import Instance, Leftover, Quarantined, Restart, Usage, User
 from manager.settings import Settings
 
 OnChange = Callable[[frozenset[int], frozenset[int]], None]
@@ -122,6 +122,15 @@ class Lifecycle(Protocol):
     def instances(self) -> Sequence[Instance]:
         """Give every port's row, idle ones too."""
 
+    def restart_of(self, user_id: int, /) -> Restart | None:
+        """Give the restart that waits for a user, or why none will come."""
+
+    def restart_on(self, port: int, /) -> Restart | None:
+        """Give the restart that waits for a port."""
+
+    def cancel_restart(self, user_id: int, /) -> bool:
+        """Forget a user's waiting restart."""
+
     def last_usage(self, user_id: int, /) -> Usage | None:
         """Give a user's newest session of use."""
 
@@ -155,6 +164,10 @@ class Reading(Protocol):
     @property
     def responding(self) -> bool:
         """Whether the last question was answered."""
+
+    @property
+    def hung_since(self) -> float | None:
+        """Since when it has been silent, once that is called a hang."""
 
 
 class GateHealth(Protocol):

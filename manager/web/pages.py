@@ -40,6 +40,13 @@ def stop() -> ResponseReturnValue:
     return redirect(url_for("pages.user"))
 
 
+@pages.post("/cancel-restart")
+def cancel_restart() -> ResponseReturnValue:
+    """Leave a crashed instance ended, for a page without a script."""
+    services().manager.lifecycle.cancel_restart(current_user().id)
+    return redirect(url_for("pages.user"))
+
+
 @pages.get("/admin")
 def admin() -> ResponseReturnValue:
     """Show the admins' page."""

@@ -7,6 +7,7 @@ numbers go out, the page has the words.
 from __future__ import annotations
 
 import dataclasses
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -14,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from manager import settings as settings_module
+from manager.lifecycle.reasons import signal_name
 from manager.ports import PortRow
-from manager.records import Instance, Usage, User
+from manager.records import Instance, Restart, Usage, User
 from manager.settings import Settings
 from manager.states import HOLDS_PORT, State, actions
 from manager.web.house import Card, Manager
@@ -28,7 +30,7 @@ LOG_TAIL_BYTES = 4096
 KIND_NAMES = {"ascend": "Ascend NPU", "cuda": "CUDA GPU", "rocm": "ROCm GPU", "cpu": "CPU"}
 """What people call the kinds; the same in every language."""
 
-UNHAPPY_ENDS = frozenset({"overdue", "died", "launch_failed"})
+UNHAPPY_ENDS = frozenset({"overdue", "died", "launch_failed", "hung"})
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,34 @@ def usage_view(manager: Manager, usage: Usage | None) -> View | None:
         name: getattr(usage, name)
         for name in ("port", "card", "started_at", "ready_at", "ended_at", "end_reason", "fault")
     }
+    view |= _reason(usage)
     unhappy = usage.end_reason in UNHAPPY_ENDS
     view["log_tail"] = (
         manager.lifecycle.log_tail(usage.launch_id, LOG_TAIL_BYTES) if unhappy else None
     )
     return view
+
+
+def _reason(ended: Usage | Instance) -> View:
+    """Show why something ended; the page has a sentence for each kind."""
+    return {
+        "fault_kind": ended.fault_kind,
+        "fault_line": ended.fault_line,
+        "exit_code": ended.exit_code,
+        "signal": signal_name(ended.exit_code),
+    }
+
+
+def restart_view(restart: Restart | None) -> View | None:
+    """Show a restart that waits, or why none will come."""
+    if restart is None:
+        return None
+    return {
+        "seconds": math.ceil(restart.seconds),
+        "attempt": restart.attempt,
+        "most": restart.most,
+        "over": restart.over,
+    }
 
 
 def instance_view(manager: Manager, instance: Instance) -> View:
@@ -116,10 +141,13 @@ def instance_view(manager: Manager, instance: Instance) -> View:
         "idle_left": _whole(reading.idle_left) if reading else None,
         "idle_timeout": settings.idle_timeout,
         "responding": reading.responding if reading else None,
+        "hung_since": reading.hung_since if reading else None,
         "started_at": instance.started_at,
         "ready_at": instance.ready_at,
         "stop_reason": instance.stop_reason,
         "fault": instance.fault,
+        "restart": restart_view(manager.lifecycle.restart_on(row.port)),
+        **_reason(instance),
     }
 
 
@@ -170,6 +198,7 @@ def user_state(manager: Manager, user: User, address: Address, revision: int) ->
         "phase": _phase(instance, usage, cards),
         "instance": own_instance_view(manager, instance, address) if instance else None,
         "last_usage": usage_view(manager, usage),
+        "restart": None if instance else restart_view(manager.lifecycle.restart_of(user.id)),
         "cards": cards,
         "revision": revision,
     }

@@ -93,6 +93,48 @@ def test_a_crash_is_shown_with_its_last_lines(manager: ManagerProcess, people: P
     admin.has_no_complaints()
 
 
+@pytest.mark.parametrize(
+    "manager",
+    [{"COMFYUI_ARGS": "--demo-zero-boot --demo-crash-after 1", "RESTART_POLICY": "on-crash"}],
+    indirect=True,
+)
+def test_a_crash_says_why_and_its_restart_can_be_called_off(
+    manager: ManagerProcess, people: People, language: str
+) -> None:
+    admin = first_admin(people, language)
+    ann = new_user(people, admin, "ann", manager.ports[0])
+    ann.page.get_by_role("button", name=ann.t("user.start")).click()
+    ann.headline("user.headline.failed")
+    ann.sees("fault.python_error")
+    ann.sees("fault.hint.python_error")
+    line = "RuntimeError: demo crash, as asked by --demo-crash-after"
+    expect(ann.page.get_by_text(line, exact=True)).to_be_visible()
+    row = admin.page.get_by_role("row").filter(has_text=str(manager.ports[0]))
+    expect(row.get_by_text(admin.t("fault.python_error"))).to_be_visible()
+    expect(row.get_by_text(line)).to_be_visible()
+    ann.button("user.restart.cancel").click()
+    expect(ann.button("user.restart.cancel")).to_be_hidden()
+    ann.has_no_sideways_scrolling()
+    for person in (admin, ann):
+        person.has_no_complaints()
+
+
+@pytest.mark.parametrize(
+    "manager",
+    [{"COMFYUI_ARGS": "--demo-zero-boot --demo-hang-http 1", "HANG_TIMEOUT": "2"}],
+    indirect=True,
+)
+def test_a_hang_is_shown_to_user_and_admin(manager: ManagerProcess, people: People) -> None:
+    admin = first_admin(people)
+    ann = new_user(people, admin, "ann", manager.ports[0])
+    ann.starts()
+    expect(ann.page.get_by_text("Not responding since")).to_be_visible()
+    row = admin.page.get_by_role("row").filter(has_text=str(manager.ports[0]))
+    expect(row.get_by_text("not responding since")).to_be_visible()
+    ann.headline("user.headline.running")
+    ann.has_no_complaints()
+
+
 @pytest.mark.parametrize("manager", [{"rows": "1"}], indirect=True)
 def test_a_full_house_is_said_in_words_and_ends_by_itself(
     manager: ManagerProcess, people: People, language: str

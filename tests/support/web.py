@@ -27,7 +27,7 @@ from manager.errors import (
     NotRunning,
     TooManyAttempts,
 )
-from manager.records import Instance, Leftover, Quarantined, Usage, User
+from manager.records import Instance, Leftover, Quarantined, Restart, Usage, User
 from manager.settings import Settings
 from manager.states import HOLDS_PORT, STOPPABLE, State
 from manager.web.app import create_app
@@ -87,6 +87,7 @@ class Reading:
     idle_seconds: float = 0.0
     idle_left: float | None = None
     responding: bool = True
+    hung_since: float | None = None
 
 
 @dataclass(frozen=True)
@@ -252,6 +253,7 @@ class Lifecycle:
     def __init__(self, ports: list[int]) -> None:
         self.rows = {port: instance(port) for port in ports}
         self.usages: dict[int, Usage] = {}
+        self.restarts: dict[int, Restart] = {}
         self.log = "the last line\n"
         self.stops: list[tuple[int, str, str]] = []
         self.unavailable: dict[int, str] = {}
@@ -295,6 +297,15 @@ class Lifecycle:
 
     def instances(self) -> list[Instance]:
         return list(self.rows.values())
+
+    def restart_of(self, user_id: int) -> Restart | None:
+        return self.restarts.get(user_id)
+
+    def restart_on(self, port: int) -> Restart | None:
+        return next((r for r in self.restarts.values() if r.port == port and not r.over), None)
+
+    def cancel_restart(self, user_id: int) -> bool:
+        return self.restarts.pop(user_id, None) is not None
 
     def last_usage(self, user_id: int) -> Usage | None:
         return self.usages.get(user_id)

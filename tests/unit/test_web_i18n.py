@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from manager.lifecycle.reasons import KINDS
 from manager.settings import ROOT
 from manager.states import State
 from manager.web import i18n, live, sockets
@@ -44,7 +45,17 @@ def test_each_key_written_in_pages_and_scripts_exists(path: object) -> None:
 
 def test_each_state_and_end_has_its_words() -> None:
     assert {f"state.{state}" for state in State} <= set(ENGLISH)
-    ends = ["user", "admin", "idle", "overdue", "died", "launch_failed", "shutdown", "other"]
+    ends = [
+        "user",
+        "admin",
+        "idle",
+        "overdue",
+        "died",
+        "launch_failed",
+        "shutdown",
+        "hung",
+        "other",
+    ]
     assert {f"user.end.{end}" for end in ends} <= set(ENGLISH)
     assert {f"user.end.hint.{end}" for end in ends} <= set(ENGLISH)
 
@@ -65,3 +76,8 @@ def test_scripts_write_no_markup() -> None:
 def test_a_sentence_keeps_a_place_without_a_value() -> None:
     assert i18n.translate("en", "admin.created") == "User {username} was created."
     assert i18n.translate("en", "admin.created", username="{id}") == "User {id} was created."
+
+
+def test_each_kind_of_reason_has_its_words() -> None:
+    assert {f"fault.{kind}" for kind in KINDS} <= set(ENGLISH)
+    assert {f"fault.hint.{kind}" for kind in KINDS} <= set(ENGLISH)

@@ -40,6 +40,18 @@ export function localTimes(root = document) {
   }
 }
 
+/** A point in time as words, for a place inside a sentence. */
+export const momentText = (epoch) => moment(new Date(epoch * 1000), language);
+
+/** Say in a sentence why something ended; empty where no kind is known. */
+export function faultText({ fault_kind: kind, signal, exit_code: code }) {
+  return kind ? t(`fault.${kind}`, { signal, code }) : "";
+}
+
+export function faultHint({ fault_kind: kind }) {
+  return kind ? t(`fault.hint.${kind}`) : "";
+}
+
 export function setState(root, state) {
   const badge = role(root, "state");
   badge.dataset.state = state;

@@ -1,7 +1,7 @@
 // The table of ports: who has which card, how idle, stop and log.
 
 import { get, post } from "../lib/api.js";
-import { ask, clock, field, role, setLog, setMoment, setState, setText, show, showProblem, toast, whileBusy } from "../lib/dom.js";
+import { ask, clock, faultHint, faultText, field, momentText, role, setLog, setMoment, setState, setText, show, showProblem, toast, whileBusy } from "../lib/dom.js";
 import { t } from "../lib/i18n.js";
 
 const body = role(document, "ports");
@@ -21,7 +21,11 @@ function renderPort(port) {
   if (!row) return;
   row.dataset.state = port.state;
   setState(row, port.state);
-  setText(field(row, "fault"), port.fault);
+  setText(field(row, "fault"), faultText(port) || port.fault);
+  setText(field(row, "fault_line"), port.fault_line);
+  setText(field(row, "fault_hint"), faultHint(port));
+  setText(field(row, "restart"), port.restart ? t("admin.ports.restart", port.restart) : "");
+  setText(field(row, "hung"), port.hung_since === null ? "" : t("admin.ports.hung", { time: momentText(port.hung_since) }));
   setText(field(row, "username"), port.username ?? "–");
   setMoment(field(row, "since"), port.username ? port.started_at : null, "");
   setText(field(row, "queue"), queueText(port));

@@ -1,11 +1,12 @@
 // The user's page. The server painted it; this keeps it true and makes the buttons work.
 
 import { get, post } from "../lib/api.js";
-import { ask, clock, closeMenus, copyFrom, localTimes, role, setLog, setMoment, setState, setText, show, showProblem, whileBusy } from "../lib/dom.js";
+import { ask, clock, closeMenus, copyFrom, faultHint, faultText, localTimes, momentText, role, setLog, setMoment, setState, setText, show, showProblem, whileBusy } from "../lib/dom.js";
 import { has, pageData, t } from "../lib/i18n.js";
 import { STATE_EVENT, connect } from "../lib/live.js";
 
 const LOG_EVERY_MS = 2000;
+const COUNT_EVERY_MS = 1000;
 
 const page = document.querySelector("[data-user]");
 const part = (name) => role(page, name);
@@ -15,6 +16,7 @@ const problem = page.querySelector("[data-problem]");
 
 let revision = 0;
 let state = null;
+let restartDue = 0;
 
 function explain(phase, { instance, user }) {
   if (phase === "running") return t("user.explain.running", { card: t("card.label", { card: instance.card }) });
@@ -65,9 +67,24 @@ function idleText(instance) {
   return t("user.idle.counting", { idle: clock(instance.idle_seconds), left: clock(instance.idle_left) });
 }
 
+function restartText({ over, attempt, most }) {
+  const seconds = Math.ceil((restartDue - performance.now()) / 1000);
+  if (over) return t(`user.restart.${over}`, { most });
+  return seconds > 0 ? t("user.restart.waiting", { seconds, attempt, most }) : t("user.restart.now", { attempt, most });
+}
+
+function showRestart() {
+  const { restart } = state;
+  show(part("restart"), Boolean(restart));
+  show(form("cancel-restart"), Boolean(restart && !restart.over));
+  if (restart) setText(part("restart-text"), restartText(restart));
+}
+
 function showDetails(phase, instance) {
   show(part("details"), phase === "running");
   if (phase !== "running") return;
+  show(part("hung"), instance.hung_since !== null);
+  if (instance.hung_since !== null) setText(part("hung-since"), t("user.hung.since", { time: momentText(instance.hung_since) }));
   setText(part("running"), instance.running ?? "–");
   setText(part("pending"), instance.pending ?? "–");
   setText(part("card"), t("card.label", { card: instance.card }));
@@ -80,6 +97,14 @@ function showDetails(phase, instance) {
   part("external").value = instance.external_url ?? "";
 }
 
+/** The end of the tail is what matters: begin there, once for each session. */
+function showTail(place, last) {
+  setText(place, last.log_tail || t("common.log_empty"));
+  if (place.dataset.of === String(last.ended_at)) return;
+  place.dataset.of = String(last.ended_at);
+  place.scrollTop = place.scrollHeight;
+}
+
 function showLast(last) {
   const visible = Boolean(last?.ended_at);
   show(part("last"), visible);
@@ -88,11 +113,17 @@ function showLast(last) {
   part("last").dataset.tone = last.log_tail === null ? "plain" : "danger";
   setText(part("end-reason"), t(`user.end.${reason}`, { minutes: Math.floor(pageData.idle_timeout / 60) || 1 }));
   setText(part("end-hint"), t(`user.end.hint.${reason}`));
+  show(part("end-hint"), !last.fault_kind);
+  show(part("reason"), Boolean(last.fault_kind));
+  setText(part("reason-what"), faultText(last));
+  show(part("reason-line"), Boolean(last.fault_line));
+  setText(part("reason-line"), last.fault_line);
+  setText(part("reason-hint"), faultHint(last));
   setText(part("last-where"), t("user.last.where", { card: t("card.label", { card: last.card }), port: last.port }));
   setMoment(part("last-ended"), last.ended_at);
   show(part("last-log"), last.log_tail !== null);
-  setText(part("fault"), last.fault ?? "");
-  setText(part("log-tail"), last.log_tail || t("common.log_empty"));
+  setText(part("fault"), last.fault_kind ? "" : (last.fault ?? ""));
+  showTail(part("log-tail"), last);
 }
 
 function render(next) {
@@ -101,7 +132,9 @@ function render(next) {
   revision = next.revision;
   state = next;
   const { phase } = state;
+  restartDue = performance.now() + (state.restart?.seconds ?? 0) * 1000;
   showHero(phase);
+  showRestart();
   showStages(phase, state.instance);
   showDetails(phase, state.instance);
   showLast(state.instance ? null : state.last_usage);
@@ -139,9 +172,14 @@ form("stop").addEventListener("submit", async (event) => {
   const sure = starting || (await ask(t("user.stop_confirm.title"), t("user.stop_confirm.text"), t("user.stop_confirm.yes")));
   if (sure) await act("stop", "/api/user/stop");
 });
+form("cancel-restart").addEventListener("submit", (event) => {
+  event.preventDefault();
+  act("cancel-restart", "/api/user/cancel-restart");
+});
 page.querySelector("[data-copy]").addEventListener("click", () => copyFrom(part("external")));
 part("log-fold").addEventListener("toggle", refreshLog);
 setInterval(refreshLog, LOG_EVERY_MS);
+setInterval(showRestart, COUNT_EVERY_MS);
 
 closeMenus();
 localTimes();
