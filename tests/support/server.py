@@ -84,6 +84,17 @@ class ManagerProcess:
 
     def start(self) -> ManagerProcess:
         """Start the program and wait until it answers; also again after it has ended."""
+        self.spawn()
+        try:
+            wait_until(self._answers, READY_S, "the manager answers")
+        except AssertionError as error:
+            told = self.told()
+            self.stop()
+            raise AssertionError(f"{error}\n{told}") from None
+        return self
+
+    def spawn(self) -> None:
+        """Start the program and do not wait for it."""
         self._wait_for_end()
         with self.output_path.open("ab") as output:
             self.process = subprocess.Popen(
@@ -95,13 +106,12 @@ class ManagerProcess:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        try:
-            wait_until(self._answers, READY_S, "the manager answers")
-        except AssertionError as error:
-            told = self.told()
-            self.stop()
-            raise AssertionError(f"{error}\n{told}") from None
-        return self
+
+    def kill(self) -> None:
+        """Kill the manager itself, and nothing else, as it is."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
 
     def _answers(self) -> bool:
         assert self.process is not None
