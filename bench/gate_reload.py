@@ -52,20 +52,24 @@ def run(options: argparse.Namespace, folder: Path) -> None:
     """Measure and print."""
     from manager.gate import admin
     from manager.gate.gate import new_token
+    from manager.gate.opening import Opening
     from tests.support.gate import echoes, open_websocket, project, running_gate, upstream
 
     of = project(folder, rows=options.rows)
     first, last = of.ports[0], of.ports[-1]
     token = new_token()
     with running_gate(of) as gate, upstream(first.port):
-        gate.apply({first.port: token})
+        held_open = Opening(token, new_token())
+        gate.apply({first.port: held_open})
         cookie = [("Cookie", f"token_{first.port}={token}")]
         held = [
             open_websocket(first.workspace_port, "/ws", cookie) for _ in range(options.websockets)
         ]
         pid = gate.watch().pid or 0
         others = [new_token() for _ in range(options.changes)]
-        applied = measure(pid, others, lambda t: gate.apply({first.port: token, last.port: t}))
+        applied = measure(
+            pid, others, lambda t: gate.apply({first.port: held_open, last.port: Opening(t)})
+        )
         text, socket = of.caddyfile.read_text(), of.data_dir / "caddy" / "admin.sock"
         bare = measure(pid, others, lambda t: admin.load(socket, text.replace(others[-1], t)))
         lost = sum(not echoes(sock) for sock in held)

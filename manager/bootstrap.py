@@ -67,7 +67,7 @@ class Manager:
         instances must not wait for it.
         """
         try:
-            self.gate.start(self.lifecycle.tokens())
+            self.gate.start(self.lifecycle.openings())
         except GateFailed as error:
             logger.error("the gate does not start: %s", error)  # noqa: TRY400 - says it all
         for name, loop in (("watch", self.watch.run), ("load", self.load.run)):

@@ -17,6 +17,8 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
+from manager.records import GUARD_HEADER
+
 TIMEOUT_S = 0.5
 """For connecting and for each wait for bytes: well below the time between two checks."""
 
@@ -73,15 +75,18 @@ class ComfyUI:
         self._last: dict[int, _Last] = {}
         self._lock = threading.Lock()
 
-    def queue(self, port: int, *, fresh: bool = False) -> QueueAnswer:
-        """Ask what runs and waits; an answer younger than ``CACHE_S`` serves unless ``fresh``."""
+    def queue(self, port: int, secret: str | None, *, fresh: bool = False) -> QueueAnswer:
+        """Ask what runs and waits; an answer younger than ``CACHE_S`` serves unless ``fresh``.
+
+        ``secret`` is the instance's own: make sure that nobody else listens there.
+        """
         now = time.monotonic()
         with self._lock:
             last = self._last.get(port)
         if last and not fresh and now - last.at < CACHE_S:
             return last.answer
         try:
-            body = self._get(port, "/queue")
+            body = self._get(port, "/queue", secret)
         except _UNUSABLE as error:
             return QueueAnswer(Work.UNKNOWN, problem=type(error).__name__)
         # ComfyUI prints the same queue as the same bytes, and comparing 0.2 MB costs a hundredth
@@ -90,6 +95,16 @@ class ComfyUI:
         with self._lock:
             self._last[port] = _Last(time.monotonic(), body, answer)
         return answer
+
+    def refuses_strangers(self, port: int) -> bool | None:
+        """Ask without a secret and tell whether that is refused; None when there is no answer."""
+        try:
+            with self._session.get(
+                self._url(port, "/queue"), timeout=TIMEOUT_S, stream=True, allow_redirects=False
+            ) as response:
+                return response.status_code == int(requests.codes.forbidden)
+        except _UNUSABLE:
+            return None
 
     def forget(self, port: int) -> None:
         """Drop what was kept of a port whose instance has ended."""
@@ -100,14 +115,14 @@ class ComfyUI:
         """Close the connections that are kept open."""
         self._session.close()
 
-    def last_work_at(self, port: int) -> float | None:
+    def last_work_at(self, port: int, secret: str | None) -> float | None:
         """Tell when the newest job in the history ended or began, in UTC epoch seconds.
 
         ``GET /history?max_items=1`` gives the newest entry; its messages carry milliseconds. Jobs
         shorter than the time between two checks are seen here only. None: no job, or unknown.
         """
         try:
-            history = json.loads(self._get(port, "/history?max_items=1"))
+            history = json.loads(self._get(port, "/history?max_items=1", secret))
             entries = [entry["status"]["messages"] for entry in history.values()]
             stamps = [m[1]["timestamp"] for messages in entries for m in messages]
             return max(float(stamp) for stamp in stamps) / 1000 if stamps else None
@@ -117,10 +132,15 @@ class ComfyUI:
     def _url(self, port: int, path: str) -> str:
         return f"http://{self._host}:{port}{path}"
 
-    def _get(self, port: int, path: str) -> bytes:
+    def _get(self, port: int, path: str, secret: str | None) -> bytes:
         deadline = time.monotonic() + TOTAL_S
+        headers = {GUARD_HEADER: secret} if secret else None
         with self._session.get(
-            self._url(port, path), timeout=TIMEOUT_S, stream=True, allow_redirects=False
+            self._url(port, path),
+            headers=headers,
+            timeout=TIMEOUT_S,
+            stream=True,
+            allow_redirects=False,
         ) as response:
             if response.status_code != requests.codes.ok:
                 raise ValueError(response.status_code)

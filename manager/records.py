@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from manager.states import State
+
+GUARD_HEADER = "X-ComfyUI-Manager-Secret"
+"""In which Caddy and the watch show an instance its secret."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,9 @@ class Instance:
     """A port's row of ``port_status``: who holds it, in which state, and what the gate needs.
 
     ``user_id``, ``username`` and ``launch_id`` are None unless the state holds the port, except
-    that a failed row keeps ``launch_id`` and ``fault`` for the admin. ``token`` is secret: it goes
-    to the owner's page and the Caddyfile, never to a log or another user.
+    that a failed row keeps ``launch_id`` and ``fault`` for the admin. ``token`` goes to the owner's
+    page and the Caddyfile, ``secret`` to the instance, the Caddyfile and the watch; neither ever to
+    a log or another user, and neither is in the ``repr``.
     """
 
     port: int
@@ -40,7 +44,7 @@ class Instance:
     username: str | None
     process_id: int | None
     launch_id: str | None
-    token: str | None
+    token: str | None = field(repr=False)
     started_at: float | None
     ready_at: float | None
     deadline_at: float | None
@@ -51,6 +55,9 @@ class Instance:
     fault_kind: str | None = None
     fault_line: str | None = None
     exit_code: int | None = None
+
+    secret: str | None = field(default=None, repr=False)
+    """What the instance asks for; None for one that an earlier version started without a guard."""
 
 
 @dataclass(frozen=True)

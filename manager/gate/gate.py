@@ -1,8 +1,8 @@
-"""The gate as the other rooms see it: which ports are open, for which token.
+"""The gate as the other rooms see it: which ports are open, for which token and secret.
 
 Owns the wanted state, the lock around every change, and the care for a Caddy that dies. Called by
-``lifecycle`` and ``watch`` from any thread. No log line, error or ``repr`` of this room holds a
-token.
+``lifecycle`` and ``watch`` from any thread. No log line, error or ``repr`` of this room holds
+either.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from manager.errors import AlreadyServing, GateFailed
 from manager.gate import admin
 from manager.gate.caddy import CaddyProcess
 from manager.gate.live import Live
-from manager.gate.render import check_tokens
+from manager.gate.opening import Opening
+from manager.gate.render import check_openings
 from manager.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ _ALPHABET = string.ascii_letters + string.digits
 
 
 def new_token() -> str:
-    """Make a token: 32 letters and digits, 190 bits."""
+    """Make a token or secret: 32 letters and digits, 190 bits."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(TOKEN_LENGTH))
 
 
@@ -60,7 +61,7 @@ class Gate:
         self._caddy = CaddyProcess(settings)
         self._live = Live(settings, self._caddy)
         self._lock = threading.Lock()
-        self._wanted: dict[int, str] = {}
+        self._wanted: dict[int, Opening] = {}
         self._on = False
         self._problem: str | None = None
         self._worker: threading.Thread | None = None
@@ -73,8 +74,8 @@ class Gate:
         """Give the ComfyUI ports that cannot be served now, and why, for the admin."""
         return dict(self._live.left_out)
 
-    def start(self, tokens: Mapping[int, str] | None = None) -> dict[int, str]:
-        """Begin Caddy, or take over the one that is running, with ``tokens`` open.
+    def start(self, openings: Mapping[int, Opening] | None = None) -> dict[int, str]:
+        """Begin Caddy, or take over the one that is running, with ``openings`` open.
 
         Whatever fails, ``watch`` tries again, except that another manager is never disturbed.
 
@@ -85,11 +86,11 @@ class Gate:
             GateFailed: says what to do.
             AlreadyServing: another manager uses this data directory.
         """
-        tokens = dict(tokens or {})
-        check_tokens(self._rows, tokens)
+        openings = dict(openings or {})
+        check_openings(self._rows, openings)
         with self._lock:
             self._on = True
-            self._wanted = tokens
+            self._wanted = openings
             try:
                 self._bring_up()
             except AlreadyServing:
@@ -97,8 +98,8 @@ class Gate:
                 raise
             return self._unserved()
 
-    def apply(self, tokens: Mapping[int, str]) -> dict[int, str]:
-        """Make ``tokens`` the open gates, ComfyUI port to token; all others are closed.
+    def apply(self, openings: Mapping[int, Opening]) -> dict[int, str]:
+        """Make ``openings``, by ComfyUI port, the open gates; all others are closed.
 
         Returns:
             Of the wanted ports those that cannot be served because another program holds one of
@@ -107,20 +108,20 @@ class Gate:
         Raises:
             GateFailed: nothing has changed; the next call with what is then wanted may succeed.
         """
-        tokens = dict(tokens)
-        check_tokens(self._rows, tokens)
+        openings = dict(openings)
+        check_openings(self._rows, openings)
         with self._lock:
             if not self._on:
-                if tokens or self._caddy.running():
+                if openings or self._caddy.running():
                     raise GateFailed("the gate has not been started")
                 return {}  # closed is what a gate without Caddy is
-            before, self._wanted = self._wanted, tokens
+            before, self._wanted = self._wanted, openings
             try:
                 self._reach_wanted()
             except GateFailed as error:
                 self._problem = error.message
                 # A restart of Caddy must open neither what was refused nor what should be closed.
-                self._wanted = {p: t for p, t in tokens.items() if before.get(p) == t}
+                self._wanted = {p: o for p, o in openings.items() if before.get(p) == o}
                 raise
             return self._unserved()
 
@@ -156,7 +157,7 @@ class Gate:
             try:
                 self._caddy.adopt()
                 self._caddy.end()
-                self._wanted, self._live.tokens, self._live.left_out = {}, None, {}
+                self._wanted, self._live.openings, self._live.left_out = {}, None, {}
                 self._live.write({})
             finally:
                 self._caddy.release()
@@ -185,7 +186,7 @@ class Gate:
     def _tidy(self) -> None:
         runtime.offload(self._caddy.trim_log)
         with self._lock:
-            if self._on and (self._live.freed() or self._live.tokens != self._wanted):
+            if self._on and (self._live.freed() or self._live.openings != self._wanted):
                 self._try(self._change)
 
     def _try(self, job: Callable[[], None]) -> None:
@@ -201,7 +202,7 @@ class Gate:
             if time.monotonic() < self._next_try:
                 raise GateFailed(self._problem or "Caddy is not running")
             self._bring_up()
-        elif self._live.tokens != self._wanted:
+        elif self._live.openings != self._wanted:
             try:
                 self._change()
             except admin.NoAnswer:
@@ -216,7 +217,7 @@ class Gate:
         try:
             self._caddy.hold()
             self._caddy.check_program()
-            self._live.tokens = None
+            self._live.openings = None
             if self._caddy.adopt():
                 self._change()
             else:

@@ -23,6 +23,7 @@ from manager.errors import GateFailed
 from manager.gate import admin, caddyfile, probe
 from manager.gate.caddy import CaddyProcess
 from manager.gate.caddyfile import Draft
+from manager.gate.opening import Opening
 from manager.gate.render import Look, read_templates, render
 from manager.ports import PortRow
 from manager.settings import ROOT, Settings
@@ -36,13 +37,13 @@ EDITS = 3
 class Live:
     """The configuration in force.
 
-    ``tokens`` is what Caddy is known to serve, None when that is not certain. ``left_out`` names
+    ``openings`` is what Caddy is known to serve, None when that is not certain. ``left_out`` names
     the ComfyUI ports that are not served, because a stranger holds one of their gate ports.
     """
 
     def __init__(self, settings: Settings, caddy: CaddyProcess) -> None:
         """Read the texts; touches neither Caddy nor the file."""
-        self.tokens: dict[int, str] | None = None
+        self.openings: dict[int, Opening] | None = None
         self.left_out: dict[int, str] = {}
         self._rows = settings.ports
         self._host = settings.gate_host
@@ -52,13 +53,13 @@ class Live:
         self._caddy = caddy
         self._text = ""
 
-    def begin(self, wanted: Mapping[int, str]) -> None:
+    def begin(self, wanted: Mapping[int, Opening]) -> None:
         """Write the file and start Caddy with it.
 
         Raises:
             GateFailed: Caddy does not start, or the file cannot be written.
         """
-        self.tokens = None
+        self.openings = None
         self.left_out = {row.port: why for row in self._rows if (why := self._taken(row))}
         while True:
             text = self.write(wanted)
@@ -68,24 +69,24 @@ class Live:
             except admin.LoadRefused as error:
                 self._leave_out(error)
         self._check(self._rows, wanted)
-        self.tokens, self._text = dict(wanted), text
+        self.openings, self._text = dict(wanted), text
 
-    def change(self, wanted: Mapping[int, str]) -> None:
+    def change(self, wanted: Mapping[int, Opening]) -> None:
         """Make a running Caddy serve ``wanted``.
 
         Raises:
             GateFailed: Caddy, a gate or the disk refused; what was in force is in force again.
         """
-        before, text_before = self.tokens, self._text
+        before, text_before = self.openings, self._text
         rows = [r for r in self._rows if before is None or before.get(r.port) != wanted.get(r.port)]
         try:
             self._change(wanted, rows)
         except GateFailed:
-            if self.tokens is None and text_before:
+            if self.openings is None and text_before:
                 self._roll_back(before, text_before)
             raise
 
-    def write(self, wanted: Mapping[int, str]) -> str:
+    def write(self, wanted: Mapping[int, Opening]) -> str:
         """Write the file alone, for a Caddy that is not running, and give its text.
 
         Raises:
@@ -107,7 +108,7 @@ class Live:
             del self.left_out[port]
         return bool(free)
 
-    def _change(self, wanted: Mapping[int, str], rows: Iterable[PortRow]) -> None:
+    def _change(self, wanted: Mapping[int, Opening], rows: Iterable[PortRow]) -> None:
         edits = 0
         while edits < EDITS:
             found, text = self._compose(wanted)
@@ -117,7 +118,7 @@ class Live:
                 self._check(rows, wanted)
                 if self._read() == found:
                     runtime.offload(draft.put)
-                    self.tokens, self._text = dict(wanted), text
+                    self.openings, self._text = dict(wanted), text
                     return
                 edits += 1
             except admin.LoadRefused as error:
@@ -127,22 +128,22 @@ class Live:
         raise GateFailed(f"{self._path} keeps changing while it is being written")
 
     def _load(self, text: str) -> None:
-        before, self.tokens = self.tokens, None
+        before, self.openings = self.openings, None
         try:
             admin.load(self._caddy.socket, text)
         except admin.LoadRefused:
-            self.tokens = before  # Caddy goes on with what it had
+            self.openings = before  # Caddy goes on with what it had
             raise
 
-    def _roll_back(self, tokens: dict[int, str] | None, text: str) -> None:
+    def _roll_back(self, openings: dict[int, Opening] | None, text: str) -> None:
         try:
             admin.load(self._caddy.socket, text)
         except GateFailed as error:
             log.warning("Caddy: the configuration before cannot be put back: %s", error.message)
         else:
-            self.tokens, self._text = tokens, text
+            self.openings, self._text = openings, text
 
-    def _compose(self, wanted: Mapping[int, str]) -> tuple[str | None, str]:
+    def _compose(self, wanted: Mapping[int, Opening]) -> tuple[str | None, str]:
         """Give the file as it stands, None where there is none, and as it should be."""
         found = self._read()
         outside = found
@@ -156,7 +157,7 @@ class Live:
     def _read(self) -> str | None:
         return caddyfile.read(self._path)
 
-    def _check(self, rows: Iterable[PortRow], wanted: Mapping[int, str]) -> None:
+    def _check(self, rows: Iterable[PortRow], wanted: Mapping[int, Opening]) -> None:
         served = [row for row in rows if row.port not in self.left_out]
         probe.check(self._host, served, wanted)
 

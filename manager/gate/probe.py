@@ -15,6 +15,7 @@ from http import HTTPStatus
 import psutil
 
 from manager.errors import GateFailed
+from manager.gate.opening import Opening
 from manager.gate.render import is_everywhere
 from manager.ports import PortRow
 
@@ -68,18 +69,18 @@ def holder(port: int) -> str:
     return "whose pid this user may not see"
 
 
-def check(host: str, rows: Iterable[PortRow], tokens: Mapping[int, str]) -> None:
-    """Ask every gate in ``rows`` whether it is open or closed as ``tokens`` says.
+def check(host: str, rows: Iterable[PortRow], openings: Mapping[int, Opening]) -> None:
+    """Ask every gate in ``rows`` whether it is open or closed as ``openings`` says.
 
     Raises:
         GateFailed: names the first port that answers something else.
     """
     for row in rows:
-        name, token = f"token_{row.port}", tokens.get(row.port)
+        name, opening = f"token_{row.port}", openings.get(row.port)
         questions = [(row.workspace_port, "/", HTTPStatus.FORBIDDEN)]
         questions.append((row.external_port, "/", HTTPStatus.FORBIDDEN))
-        if token is not None:
-            questions.append((row.workspace_port, f"/?{name}={token}", HTTPStatus.FOUND))
+        if opening is not None:
+            questions.append((row.workspace_port, f"/?{name}={opening.token}", HTTPStatus.FOUND))
         for port, path, expected in questions:
             status = _status(host, port, path, expected)
             if status != expected:

@@ -16,7 +16,9 @@ from pathlib import Path
 from string import Template
 
 from manager.errors import GateFailed
+from manager.gate.opening import Opening
 from manager.ports import PortRow
+from manager.records import GUARD_HEADER
 
 BEGIN = "# >>> comfyui-manager"
 END = "# <<< comfyui-manager"
@@ -63,7 +65,7 @@ def read_templates() -> Templates:
 
 def render(
     rows: Sequence[PortRow],
-    tokens: Mapping[int, str],
+    openings: Mapping[int, Opening],
     look: Look,
     templates: Templates,
     left_out: Mapping[int, str] | None = None,
@@ -72,39 +74,46 @@ def render(
 
     Args:
         rows: the port table.
-        tokens: ComfyUI port to token, for the open gates.
+        openings: for the open gates, by ComfyUI port.
         look: what all gates share.
         templates: the fixed texts.
         left_out: ComfyUI port to reason, for rows that cannot be served now.
 
     Raises:
-        GateFailed: a port the table does not know, or a token that is not 32 letters and digits.
+        GateFailed: a port the table does not know, or a token or secret that is not 32
+            letters and digits.
     """
-    check_tokens(rows, tokens)
+    check_openings(rows, openings)
     left_out = left_out or {}
     parts = [_BEGIN_LINE + "\n", _common(look, templates)]
     for row in rows:
         if row.port in left_out:
             parts.append(f"\n# {row.port}: not served\n")
         else:
-            parts.append(_gate(row, tokens.get(row.port), look, templates))
+            parts.append(_gate(row, openings.get(row.port), look, templates))
     parts.append(END + "\n")
     return "".join(parts)
 
 
-def check_tokens(rows: Sequence[PortRow], tokens: Mapping[int, str]) -> None:
-    """Refuse what must never reach the file; the sentences do not repeat the token.
+def check_openings(rows: Sequence[PortRow], openings: Mapping[int, Opening]) -> None:
+    """Refuse what must never reach the file; the sentences do not repeat the secrets.
 
     Raises:
         GateFailed: see ``render``.
     """
     known = {row.port for row in rows}
-    for port, token in tokens.items():
+    for port, opening in openings.items():
         if port not in known:
             raise GateFailed(f"端口 {port}: PORTS has no such ComfyUI port", port=port)
         # An empty token would let everybody in; one with blanks or braces is Caddy syntax.
-        if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+        if not _is_token(opening.token):
             raise GateFailed(f"端口 {port}: a token must be 32 letters and digits", port=port)
+        if opening.secret is not None and not _is_token(opening.secret):
+            raise GateFailed(f"端口 {port}: a secret must be 32 letters and digits", port=port)
+
+
+def _is_token(text: object) -> bool:
+    return isinstance(text, str) and _TOKEN.fullmatch(text) is not None
 
 
 def is_everywhere(host: str) -> bool:
@@ -130,16 +139,19 @@ def _indent(text: str, tabs: int) -> str:
     return "\n".join("\t" * tabs + line for line in text.splitlines())
 
 
-def _gate(row: PortRow, token: str | None, look: Look, templates: Templates) -> str:
+def _gate(row: PortRow, opening: Opening | None, look: Look, templates: Templates) -> str:
     values = {
         "port": row.port,
         "workspace_port": row.workspace_port,
         "external_port": row.external_port,
         "bind": "" if is_everywhere(look.gate_host) else f"\n\tbind {look.gate_host}",
     }
-    if token is None:
+    if opening is None:
         return Template(templates.closed).substitute(values)
     secure = "; Secure" if look.cookie_secure else ""
+    # Set, it takes the place of every such header that the visitor may have sent; see
+    # https://caddyserver.com/docs/caddyfile/directives/reverse_proxy#headers
+    header = f"{GUARD_HEADER} {opening.secret}" if opening.secret else f'-{GUARD_HEADER} ""'
     return Template(templates.open).substitute(
-        values, name=f"token_{row.port}", token=token, secure=secure
+        values, name=f"token_{row.port}", token=opening.token, header=header, secure=secure
     )

@@ -70,7 +70,7 @@ class LocalLauncher:
             "labels": dict(spec.labels),
         }
         try:
-            created = offload(run.create, meta)
+            created = offload(run.create, meta, spec.secret)
         except OSError as error:
             raise LaunchFailed(reason_of(error, run.path)) from error
         if created:
@@ -190,7 +190,7 @@ class LocalLauncher:
         try:
             with open(run.open_log(), "ab", buffering=0) as log:  # noqa: PTH123 - a descriptor
                 self._supervisors[spec.launch_id] = subprocess.Popen(
-                    [*command, str(spec.log_max_bytes), *spec.argv],
+                    [*command, str(spec.log_max_bytes), *spec.words(run.secret)],
                     env={**spec.env, MARKER: spec.launch_id},
                     cwd=spec.cwd,
                     stdin=subprocess.DEVNULL,

@@ -14,6 +14,8 @@ from typing import Protocol
 
 from manager.launcher.activity import Activity
 
+GUARD = Path(__file__).with_name("guard.py")
+
 
 class Liveness(Enum):
     """What is known of a launch. UNKNOWN is neither alive nor gone and frees nothing."""
@@ -27,7 +29,9 @@ class Liveness(Enum):
 class LaunchSpec:
     """Everything needed to start one ComfyUI.
 
-    ``env`` is the whole environment of the child, not an addition; it never holds a secret.
+    ``env`` is the whole environment of the child, not an addition; it never holds a secret. With a
+    ``guard`` (the web framework that is guarded, see ``guard.py``) ``argv`` is a Python and its
+    script, and ``secret`` what they ask for; it is handed over in a file.
     ``labels`` are kept beside the launch: they tell people whose it is if the database is lost.
     """
 
@@ -37,6 +41,15 @@ class LaunchSpec:
     cwd: Path
     log_max_bytes: int
     labels: Mapping[str, str] = field(default_factory=dict)
+    guard: str | None = None
+    secret: str | None = field(default=None, repr=False)
+
+    def words(self, secret_file: Path) -> tuple[str, ...]:
+        """Give what is run: ``argv``, behind the guard where there is one."""
+        if self.guard is None:
+            return self.argv
+        python, *script = self.argv
+        return (python, str(GUARD), self.guard, str(secret_file), *script)
 
 
 @dataclass(frozen=True)

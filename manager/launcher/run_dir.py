@@ -1,7 +1,8 @@
 """One launch's directory: what the supervisor and the launcher leave for each other in it.
 
-``meta`` (by the launcher, before anything runs), ``lock``, ``record``, ``exit``, ``gone`` (by the
-supervisor), ``log`` and ``log.1`` (the child's output). Reading never raises for what is missing.
+``meta`` and ``secret`` (by the launcher, before anything runs), ``lock``, ``record``, ``exit``,
+``gone`` (by the supervisor), ``log`` and ``log.1`` (the child's output). Reading never raises for
+what is missing.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ class RunDir:
         """Name the directory; nothing is touched."""
         self.path = path
         self.log = path / "log"
+        self.secret = path / "secret"
 
-    def create(self, meta: Mapping[str, object]) -> bool:
-        """Make the directory and write ``meta`` to the disk itself.
+    def create(self, meta: Mapping[str, object], secret: str | None = None) -> bool:
+        """Make the directory and write ``meta`` to the disk itself, and the ``secret`` beside it.
 
         Returns:
             False when the launch exists already: making the directory is the claim.
@@ -48,6 +50,9 @@ class RunDir:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
+            if secret is not None:
+                with open(self.secret, "x", encoding="ascii", opener=_private) as file:
+                    file.write(secret)
             (self.path / "lock").touch(mode=FILE_MODE)
         except OSError:
             # Nothing runs yet, so the claim is given back.

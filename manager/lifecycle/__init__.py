@@ -17,9 +17,10 @@ from manager.errors import (
     NotRunning,
     SettingsError,
 )
-from manager.gate.gate import Gate
+from manager.gate.gate import Gate, new_token
+from manager.gate.opening import Opening
 from manager.launcher.local import LocalLauncher
-from manager.lifecycle.doors import wanted_tokens
+from manager.lifecycle.doors import wanted_openings
 from manager.lifecycle.ends import NO_FAULT
 from manager.lifecycle.leftovers import Leftovers
 from manager.lifecycle.moves import Moves
@@ -97,9 +98,9 @@ class Lifecycle:
         self.leftovers.look()
         self.quarantine.look()
 
-    def tokens(self) -> dict[int, str]:
-        """Give the tokens of the gates that are to be open."""
-        return wanted_tokens(self._store.read(lambda t: t.ports.holding()))
+    def openings(self) -> dict[int, Opening]:
+        """Give what the gates that are to be open need."""
+        return wanted_openings(self._store.read(lambda t: t.ports.holding()))
 
     def start(self, user: User) -> Instance:
         """Reserve a port for a user's new instance; the watch starts it.
@@ -171,6 +172,7 @@ class Lifecycle:
             "stop_reason": None,
             **NO_FAULT,
             "token": None,
+            "secret": new_token(),
         }
         actor = "manager" if restart_on else user.username
         return row, self._moves.apply(t, row, Event.START, reserved, actor=actor)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from manager.errors import GateFailed
 from manager.gate.gate import Gate
+from manager.gate.opening import Opening
 from manager.records import Instance
 from manager.states import State
 from manager.store import Store
@@ -19,9 +20,13 @@ from manager.store import Store
 OPEN_STATES = frozenset({State.STARTING, State.RUNNING})
 
 
-def wanted_tokens(rows: list[Instance]) -> dict[int, str]:
-    """Give the token of each port whose gate is to be open."""
-    return {row.port: row.token for row in rows if row.state in OPEN_STATES and row.token}
+def wanted_openings(rows: list[Instance]) -> dict[int, Opening]:
+    """Give what each gate that is to be open needs, by port."""
+    return {
+        row.port: Opening(row.token, row.secret)
+        for row in rows
+        if row.state in OPEN_STATES and row.token
+    }
 
 
 class Doors:
@@ -54,10 +59,10 @@ class Doors:
             GateFailed: Caddy refused or does not run; what was live stays.
         """
         with self._lock:
-            tokens = wanted_tokens(self._store.read(lambda t: t.ports.holding()))
+            openings = wanted_openings(self._store.read(lambda t: t.ports.holding()))
             for port in self._withheld | ({without} if without is not None else set()):
-                tokens.pop(port, None)
-            return self._gate.apply(tokens)
+                openings.pop(port, None)
+            return self._gate.apply(openings)
 
     @contextmanager
     def withheld(self, port: int) -> Iterator[None]:

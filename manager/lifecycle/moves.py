@@ -26,6 +26,7 @@ RELEASED: Mapping[str, object] = {
     "current_username": None,
     "process_id": None,
     "token": None,
+    "secret": None,
     "deadline_at": None,
     "idle_count": 0,
 }

@@ -12,6 +12,8 @@ import re
 import signal
 from dataclasses import dataclass
 
+from manager.launcher.guard import NOT_GUARDED
+
 OUT_OF_MEMORY = "out_of_memory"
 SIGNAL = "signal"
 PYTHON_ERROR = "python_error"
@@ -56,7 +58,7 @@ _TRACEBACK = "Traceback (most recent call last):"
 _EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(?::\s.*|:)?\Z")
 _FATAL = re.compile(r"Fatal Python error: .+")
 _USAGE = re.compile(r"^usage: ", re.MULTILINE)
-_OWN_LINE = re.compile(r"\[(supervisor|manager)\] ")
+_OWN_LINE = re.compile(r"\[(supervisor|manager|guard)\] ")
 
 _BY_TEXT = (
     # PyTorch and ComfyUI say these where the card's driver or its environment is missing;
@@ -122,7 +124,7 @@ def of_exit(exit_code: int | None, output: str, *, oom_killed: bool) -> Reason:
         fatal = next((line for line in reversed(lines) if _FATAL.match(line)), "")
         return Reason(SIGNAL, fatal, exit_code)
     ours = [_OWN_LINE.sub("", line) for line in said if _OWN_LINE.match(line)]
-    if exit_code in {None, NO_EXEC} and ours:
+    if exit_code in {None, NO_EXEC, NOT_GUARDED} and ours:
         kind = next(filter(None, map(_kind_of, ours)), REFUSED)
         return Reason(kind, ours[-1], exit_code)
     if exit_code is None:

@@ -25,6 +25,7 @@ from manager.lifecycle.ends import NO_FAULT, Ends
 from manager.lifecycle.hangs import Hangs
 from manager.lifecycle.moves import Moves
 from manager.lifecycle.quarantine import Quarantine
+from manager.lifecycle.readiness import answers
 from manager.lifecycle.reviver import Reviver
 from manager.records import Instance
 from manager.settings import Settings
@@ -97,7 +98,7 @@ class Steps:
             LostRace: somebody else stopped it meanwhile.
         """
         with self.doors.withheld(row.port):
-            answer = self._comfyui.queue(row.port, fresh=True)
+            answer = self._comfyui.queue(row.port, row.secret, fresh=True)
             if answer.work is Work.IDLE:
                 self._moves.move(row, Event.STOP, self.stopping(row, "idle"))
                 return answer
@@ -112,7 +113,7 @@ class Steps:
         """
         if not self.hangs.hung(row.launch_id or "", silent_seconds):
             return
-        if self._comfyui.queue(row.port, fresh=True).work is Work.UNKNOWN:
+        if self._comfyui.queue(row.port, row.secret, fresh=True).work is Work.UNKNOWN:
             fault = self.ends.hung(row, silent_seconds)
             self._moves.move(row, Event.STOP, self.stopping(row, "hung", fault))
 
@@ -142,7 +143,12 @@ class Steps:
         if report.pid is not None and report.pid != row.process_id:
             self._note(row, {"process_id": report.pid})
         # The answer before the deadline: what came up while no manager looked is not overdue.
-        stage = self._open(row) if self._answers(row, launch_id) else "loading"
+        try:
+            stage = self._open(row) if answers(self._launcher, self._comfyui, row) else "loading"
+        except LaunchFailed as error:
+            fault = self.ends.refused(error)
+            self._moves.move(row, Event.STOP, self.stopping(row, "launch_failed", fault))
+            return "ending"
         if stage != "ready" and self.deadlines.over(row, self._settings.start_timeout):
             gate_problem = self._gate_problems.get(launch_id)
             fault = self.ends.overdue(row, self._settings.start_timeout, gate_problem)
@@ -162,6 +168,8 @@ class Steps:
         user = self._store.read(lambda t: t.users.get(row.user_id or 0))
         if user is None or user.workspace is None:
             raise LaunchFailed("the account is gone")
+        if row.secret is None:
+            raise LaunchFailed("this start was asked of an earlier version; start again")
         folder = workspace.prepare(self._settings, user.workspace)
         entry = self._settings.row(row.port)
         command = build_command(
@@ -184,14 +192,10 @@ class Steps:
                     "port": str(row.port),
                     "card": str(entry.card),
                 },
+                guard="flask" if command.demo else "aiohttp",
+                secret=row.secret,
             )
         )
-
-    def _answers(self, row: Instance, launch_id: str) -> bool:
-        if self._comfyui.queue(row.port, fresh=True).work is Work.UNKNOWN:
-            return False
-        # A stranger on the port answers too: only the holder of the listening socket counts.
-        return self._launcher.owns_port(launch_id, row.port) is True
 
     def _open(self, row: Instance) -> str:
         launch_id = row.launch_id or ""

@@ -10,8 +10,9 @@ from manager.records import Instance
 from manager.states import State
 
 _COLUMNS = (
-    "port, status, current_user_id, current_username, process_id, launch_id, token, started_at, "
-    "ready_at, deadline_at, stop_reason, fault, idle_count, fault_kind, fault_line, exit_code"
+    "port, status, current_user_id, current_username, process_id, launch_id, token, secret, "
+    "started_at, ready_at, deadline_at, stop_reason, fault, idle_count, fault_kind, fault_line, "
+    "exit_code"
 )
 _HOLDING = "status IN ('starting', 'running', 'stopping')"
 _WRITABLE = frozenset(
@@ -21,6 +22,7 @@ _WRITABLE = frozenset(
         "process_id",
         "launch_id",
         "token",
+        "secret",
         "started_at",
         "ready_at",
         "deadline_at",
@@ -43,6 +45,7 @@ def _instance_of(row: sqlite3.Row) -> Instance:
         process_id=row["process_id"],
         launch_id=row["launch_id"],
         token=row["token"],
+        secret=row["secret"],
         started_at=row["started_at"],
         ready_at=row["ready_at"],
         deadline_at=row["deadline_at"],

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from manager.gate.gate import Gate, new_token
+from manager.gate.opening import Opening
 from manager.ports import PortRow
+from manager.records import GUARD_HEADER
 from tests.support.gate import (
     OPEN,
     Upstream,
@@ -25,6 +27,8 @@ pytestmark = pytest.mark.integration
 
 PAGE, ASSET, API = "/", "/assets/index-a1b2.js", "/api/queue"
 Headers = list[tuple[str, str]]
+SECRET = new_token()
+SHOWN = GUARD_HEADER.lower()
 
 
 @dataclass
@@ -58,7 +62,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     a, b, closed = of.ports
     with running_gate(of) as gate, upstream(a.port) as behind:
         tokens = {a.port: new_token(), b.port: new_token()}
-        assert gate.apply(tokens) == {}
+        openings = {a.port: Opening(tokens[a.port], SECRET), b.port: Opening(tokens[b.port])}
+        assert gate.apply(openings) == {}
         yield House(gate, a, b, closed, tokens[a.port], tokens[b.port], behind, of.manager_port)
 
 
@@ -239,9 +244,36 @@ def test_upstream_sees_no_key_and_nothing_of_the_visitors_other_pages(house: Hou
     assert len(house.behind_a.seen) == 13
     for seen in house.behind_a.seen:
         assert not [name for name in SECRETS if name in seen["headers"]]
+        assert seen["headers"][SHOWN] == SECRET
         assert "manager_session" not in str(seen)
         if "x" + house.name not in seen["path"]:
             assert house.token_a not in str(seen)
+
+
+OWN_HEADERS: dict[str, Headers] = {
+    "none": [],
+    "one": [(GUARD_HEADER, "mine")],
+    "empty": [(GUARD_HEADER, "")],
+    "two": [(GUARD_HEADER, "mine"), (GUARD_HEADER, SECRET)],
+    "other case": [(SHOWN, "mine"), (GUARD_HEADER.upper(), "mine")],
+    "underscores": [(GUARD_HEADER.replace("-", "_"), "mine")],
+    "to be dropped on the way": [("Connection", GUARD_HEADER), (GUARD_HEADER, "mine")],
+}
+
+
+@pytest.mark.parametrize("own", OWN_HEADERS.values(), ids=OWN_HEADERS)
+def test_what_a_visitor_sends_as_secret_never_arrives(house: House, own: Headers) -> None:
+    inside = [*house.cookie(), *own]
+    assert knock(house.a.workspace_port, "/", inside).status == 200
+    assert knock(house.a.external_port, "/", [*house.bearer(), *own]).status == 200
+    open_websocket(house.a.workspace_port, "/ws", house.cookie()).close()
+    for seen in house.behind_a.seen:
+        assert seen["names"].count(SHOWN) == 1
+        assert seen["headers"][SHOWN] == SECRET
+    with upstream(house.b.port) as behind:
+        cookie = house.cookie(house.token_b, f"token_{house.b.port}")
+        assert knock(house.b.workspace_port, "/", [*cookie, *own]).status == 200
+        assert SHOWN not in behind.seen[0]["names"]
 
 
 def test_path_and_query_arrive_as_sent(house: House) -> None:
@@ -320,6 +352,6 @@ def test_secure_cookie_where_https_is_in_front(tmp_path: Path) -> None:
     of = project(tmp_path, rows=1, COOKIE_SECURE="true")
     row, token = of.ports[0], new_token()
     with running_gate(of) as gate:
-        gate.apply({row.port: token})
+        gate.apply({row.port: Opening(token)})
         answer = knock(row.workspace_port, f"/?token_{row.port}={token}")
         assert answer.headers["set-cookie"].endswith("; SameSite=Lax; Secure")

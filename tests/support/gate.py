@@ -81,6 +81,7 @@ class _Handler(BaseHTTPRequestHandler):
             "method": self.command,
             "path": self.path,
             "headers": {name.lower(): value for name, value in self.headers.items()},
+            "names": [name.lower() for name in self.headers],
         }
         self.server.seen.append(seen)
         return seen

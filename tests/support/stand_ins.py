@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from manager.comfyui import QueueAnswer, Work
 from manager.errors import GateFailed, LaunchFailed
 from manager.gate.gate import GateHealth
+from manager.gate.opening import Opening
 from manager.launcher.activity import Activity
 from manager.launcher.protocol import LaunchFacts, LaunchSpec, Liveness, ProcessReport
 
@@ -84,42 +85,49 @@ class Gate:
     """Remembers what was applied; ``broken`` refuses."""
 
     def __init__(self) -> None:
-        self.applied: list[dict[int, str]] = []
+        self.applied: list[dict[int, Opening]] = []
         self.broken = False
         self.running = True
         self.unavailable: dict[int, str] = {}
 
     @property
-    def open(self) -> dict[int, str]:
+    def open(self) -> dict[int, Opening]:
         return self.applied[-1] if self.applied else {}
 
-    def apply(self, tokens: Mapping[int, str]) -> dict[int, str]:
+    def apply(self, openings: Mapping[int, Opening]) -> dict[int, str]:
         if self.broken:
             raise GateFailed("Caddy does not run")
-        self.applied.append(dict(tokens))
-        return {p: why for p, why in self.unavailable.items() if p in tokens}
+        self.applied.append(dict(openings))
+        return {p: why for p, why in self.unavailable.items() if p in openings}
 
     def watch(self) -> GateHealth:
         return GateHealth(self.running, None, "", None)
 
 
 class ComfyUI:
-    """Answers what it was told, per port; asked ports are remembered."""
+    """Answers what it was told, per port; asked ports and shown secrets are remembered."""
 
     def __init__(self) -> None:
         self.answers: dict[int, QueueAnswer] = {}
         self.then: dict[int, QueueAnswer] = {}
         self.worked_at: float | None = None
         self.asked: list[int] = []
+        self.shown: list[str | None] = []
+        self.refuses: bool | None = True
 
-    def queue(self, port: int, *, fresh: bool = False) -> QueueAnswer:
+    def queue(self, port: int, secret: str | None, *, fresh: bool = False) -> QueueAnswer:
         self.asked.append(port)
+        self.shown.append(secret)
         answer = self.answers.get(port, UNKNOWN)
         if port in self.then:
             self.answers[port] = self.then.pop(port)
         return answer
 
-    def last_work_at(self, port: int) -> float | None:
+    def refuses_strangers(self, port: int) -> bool | None:
+        return self.refuses
+
+    def last_work_at(self, port: int, secret: str | None) -> float | None:
+        self.shown.append(secret)
         return self.worked_at
 
     def forget(self, port: int) -> None:

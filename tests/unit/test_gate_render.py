@@ -8,11 +8,14 @@ import pytest
 from manager.errors import GateFailed
 from manager.gate import caddyfile
 from manager.gate.gate import new_token
+from manager.gate.opening import Opening
 from manager.gate.render import BEGIN, END, Look, Templates, is_everywhere, read_templates, render
 from manager.ports import DEFAULT_PORTS
+from manager.records import GUARD_HEADER
 from manager.settings import ROOT
 
 TOKEN = "aB3" + "x" * 29
+SECRET = "s" * 32
 LOOK = Look(gate_host="0.0.0.0", manager_port=8880, cookie_secure=False)
 
 
@@ -46,14 +49,17 @@ def test_closed_gates_mention_no_token_and_no_upstream(templates: Templates) -> 
 
 def test_open_gate_has_its_own_name_token_and_upstream_only(templates: Templates) -> None:
     other = new_token()
-    block = render(DEFAULT_PORTS, {8002: TOKEN, 8003: other}, LOOK, templates)
+    block = render(
+        DEFAULT_PORTS, {8002: Opening(TOKEN, SECRET), 8003: Opening(other)}, LOOK, templates
+    )
     second, third = block.index("# 8002"), block.index("# 8003")
     gate = block[second:third]
     assert sites(gate) == ["http://:9082", "http://:9002"]
-    assert gate.count("import comfyui_proxy 8002") == 3
+    assert gate.count(f"import comfyui_proxy 8002 {GUARD_HEADER} {SECRET}\n") == 3
     assert "token_8003" not in gate
     assert other not in gate
     assert TOKEN not in block[:second] + block[third:]
+    assert SECRET not in block[:second] + block[third:]
 
 
 @pytest.mark.parametrize(
@@ -77,17 +83,33 @@ def test_open_gate_has_its_own_name_token_and_upstream_only(templates: Templates
 )
 def test_what_is_not_a_token_never_reaches_the_file(templates: Templates, bad: object) -> None:
     with pytest.raises(GateFailed) as failure:
-        render(DEFAULT_PORTS, {8001: bad}, LOOK, templates)  # type: ignore[dict-item]
+        render(DEFAULT_PORTS, {8001: Opening(bad)}, LOOK, templates)  # type: ignore[arg-type]
     assert failure.value.message == "端口 8001: a token must be 32 letters and digits"
+
+
+@pytest.mark.parametrize("bad", ["", "s" * 31, "s" * 33, "s" * 31 + "}", "s" * 31 + "\n", 1])
+def test_what_is_not_a_secret_never_reaches_the_file(templates: Templates, bad: object) -> None:
+    with pytest.raises(GateFailed) as failure:
+        render(DEFAULT_PORTS, {8001: Opening(TOKEN, bad)}, LOOK, templates)  # type: ignore[arg-type]
+    assert failure.value.message == "端口 8001: a secret must be 32 letters and digits"
+
+
+def test_an_instance_of_before_the_guard_is_shown_nothing_instead(templates: Templates) -> None:
+    block = render(DEFAULT_PORTS, {8001: Opening(TOKEN)}, LOOK, templates)
+    assert block.count(f'import comfyui_proxy 8001 -{GUARD_HEADER} ""\n') == 3
+
+
+def test_keys_of_a_gate_are_in_no_repr() -> None:
+    assert repr(Opening(TOKEN, SECRET)) == "Opening()"
 
 
 def test_unknown_port_is_refused(templates: Templates) -> None:
     with pytest.raises(GateFailed, match="端口 8009"):
-        render(DEFAULT_PORTS, {8009: TOKEN}, LOOK, templates)
+        render(DEFAULT_PORTS, {8009: Opening(TOKEN)}, LOOK, templates)
 
 
 def test_row_that_cannot_be_served_is_left_out_even_if_wanted(templates: Templates) -> None:
-    block = render(DEFAULT_PORTS, {8001: TOKEN}, LOOK, templates, {8001: "taken"})
+    block = render(DEFAULT_PORTS, {8001: Opening(TOKEN)}, LOOK, templates, {8001: "taken"})
     assert "# 8001: not served" in block
     assert TOKEN not in block
     assert "9081" not in block
@@ -95,9 +117,12 @@ def test_row_that_cannot_be_served_is_left_out_even_if_wanted(templates: Templat
 
 def test_address_to_listen_on(templates: Templates) -> None:
     one = dataclasses.replace(LOOK, gate_host="192.0.2.7")
-    assert "bind" not in render(DEFAULT_PORTS, {8001: TOKEN}, LOOK, templates)
+    assert "bind" not in render(DEFAULT_PORTS, {8001: Opening(TOKEN)}, LOOK, templates)
     # One site for each of three closed gates, two for the open one.
-    assert render(DEFAULT_PORTS, {8001: TOKEN}, one, templates).count("\tbind 192.0.2.7\n") == 5
+    assert (
+        render(DEFAULT_PORTS, {8001: Opening(TOKEN)}, one, templates).count("\tbind 192.0.2.7\n")
+        == 5
+    )
     assert [is_everywhere(h) for h in ("0.0.0.0", "::", "127.0.0.1", "localhost")] == [
         True,
         True,
@@ -108,8 +133,8 @@ def test_address_to_listen_on(templates: Templates) -> None:
 
 def test_cookie_is_secure_where_https_is_in_front(templates: Templates) -> None:
     https = dataclasses.replace(LOOK, cookie_secure=True)
-    plain = render(DEFAULT_PORTS, {8001: TOKEN}, LOOK, templates)
-    secure = render(DEFAULT_PORTS, {8001: TOKEN}, https, templates)
+    plain = render(DEFAULT_PORTS, {8001: Opening(TOKEN)}, LOOK, templates)
+    secure = render(DEFAULT_PORTS, {8001: Opening(TOKEN)}, https, templates)
     assert "HttpOnly; SameSite=Lax" in plain
     assert "Secure" not in plain
     assert 'HttpOnly; SameSite=Lax; Secure"' in secure
@@ -123,7 +148,7 @@ def test_pages_lead_to_the_managers_port_and_hold_no_script(templates: Templates
 
 
 def test_block_stands_between_its_markers(templates: Templates) -> None:
-    lines = render(DEFAULT_PORTS, {8001: TOKEN}, LOOK, templates).splitlines()
+    lines = render(DEFAULT_PORTS, {8001: Opening(TOKEN)}, LOOK, templates).splitlines()
     assert [n for n, line in enumerate(lines) if line.startswith(BEGIN)] == [0]
     assert [n for n, line in enumerate(lines) if line.startswith(END)] == [len(lines) - 1]
 

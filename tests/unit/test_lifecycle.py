@@ -15,6 +15,7 @@ from manager.errors import (
     NotRunning,
     SettingsError,
 )
+from manager.gate.opening import Opening
 from manager.launcher.protocol import Liveness
 from manager.records import Instance, User
 from manager.states import State
@@ -54,7 +55,7 @@ def test_start_then_ready(house: House, ann: User) -> None:
     row = _run(house, ann)
     assert row.state is State.RUNNING
     assert row.process_id == 4001
-    assert house.gate.open == {8001: row.token}
+    assert house.gate.open == {8001: Opening(row.token or "", row.secret)}
     spec = house.launcher.specs[row.launch_id or ""]
     assert "--port" in spec.argv
     assert (house.settings.data_dir / "workspaces").exists()
@@ -85,6 +86,83 @@ def test_a_stranger_that_answers_gets_no_gate(house: House, ann: User) -> None:
     house.comfyui.answers[8001] = IDLE
     assert house.step(8001) == "loading"
     assert house.gate.open == {}
+    assert house.comfyui.shown == []
+
+
+def test_every_start_has_its_own_secret_and_nobody_reads_it_by_chance(
+    house: House, ann: User
+) -> None:
+    first = _run(house, ann)
+    spec = house.launcher.specs[first.launch_id or ""]
+    assert first.secret
+    assert (spec.guard, spec.secret) == ("aiohttp", first.secret)
+    for text in (repr(first), repr(spec), repr(spec.argv), repr(dict(spec.env))):
+        assert first.secret not in text
+        assert (first.token or "") not in text
+    house.lifecycle.stop(8001, by=ann, reason="user")
+    house.launcher.end(first.launch_id or "", -15)
+    house.step(8001)
+    assert house.row(8001).secret is None
+    second = _run(house, ann)
+    assert second.secret != first.secret
+    assert set(house.comfyui.shown) == {first.secret, second.secret}
+
+
+def test_an_instance_that_answers_strangers_is_ended_and_gets_no_gate(
+    house: House, ann: User
+) -> None:
+    row = house.lifecycle.start(ann)
+    house.step(8001)
+    house.comfyui.answers[8001] = IDLE
+    house.comfyui.refuses = False
+    assert house.step(8001) == "ending"
+    assert house.gate.open == {}
+    assert house.comfyui.shown == []
+    house.step(8001)
+    house.launcher.end(row.launch_id or "", -15)
+    house.step(8001)
+    usage = house.lifecycle.last_usage(ann.id)
+    assert usage is not None
+    assert usage.end_reason == "launch_failed"
+    assert "answers without its secret" in (usage.fault or "")
+
+
+def test_without_an_answer_to_a_stranger_nothing_is_proven(house: House, ann: User) -> None:
+    house.lifecycle.start(ann)
+    house.step(8001)
+    house.comfyui.answers[8001] = IDLE
+    house.comfyui.refuses = None
+    assert house.step(8001) == "loading"
+    assert house.gate.open == {}
+
+
+def _forget_secret(house: House) -> None:
+    """Make the row what a version without guard has left behind."""
+    row = house.row(8001)
+    values: dict[str, object] = {"secret": None}
+    house.store.write(lambda t: t.ports.note(8001, row.launch_id or "", row.state, values))
+
+
+def test_an_instance_started_before_there_was_a_guard_keeps_working(
+    house: House, ann: User
+) -> None:
+    row = house.lifecycle.start(ann)
+    house.step(8001)
+    _forget_secret(house)
+    house.comfyui.refuses = False
+    house.comfyui.answers[8001] = IDLE
+    assert house.step(8001) == "ready"
+    row = house.row(8001)
+    assert house.gate.open == {8001: Opening(row.token or "", None)}
+    assert house.lifecycle.stop_if_idle(row) is IDLE
+
+
+def test_nothing_is_launched_without_a_secret(house: House, ann: User) -> None:
+    house.lifecycle.start(ann)
+    _forget_secret(house)
+    house.step(8001)
+    assert house.launcher.specs == {}
+    assert "earlier version" in (house.row(8001).fault or "")
 
 
 def test_a_taken_port_fails_at_once_and_says_so(house: House, ann: User) -> None:
@@ -207,12 +285,12 @@ def test_a_gate_that_does_not_open_keeps_it_starting(house: House, ann: User) ->
 
 def test_idle_stop_asks_once_more_behind_a_closed_gate(house: House, ann: User) -> None:
     row = _run(house, ann)
-    opened_while_asked: list[dict[int, str]] = []
+    opened_while_asked: list[dict[int, Opening]] = []
     real = house.comfyui.queue
 
-    def queue(port: int, *, fresh: bool = False) -> object:
+    def queue(port: int, secret: str | None, *, fresh: bool = False) -> object:
         opened_while_asked.append(house.gate.open)
-        return real(port, fresh=fresh)
+        return real(port, secret, fresh=fresh)
 
     house.comfyui.queue = queue  # type: ignore[assignment]
     assert house.lifecycle.stop_if_idle(row) is IDLE
@@ -226,7 +304,7 @@ def test_idle_stop_gives_way_to_work_and_to_doubt(house: House, ann: User, answe
     house.comfyui.answers[8001] = answer  # type: ignore[assignment]
     assert house.lifecycle.stop_if_idle(row) is answer
     assert house.row(8001).state is State.RUNNING
-    assert house.gate.open == {8001: row.token}
+    assert house.gate.open == {8001: Opening(row.token or "", row.secret)}
 
 
 def test_nobody_stops_anothers_instance(house: House, ann: User) -> None:
@@ -310,7 +388,7 @@ def test_a_restart_finds_what_runs_with_token_and_idle_time(
     found = again.row(8001)
     assert (found.token, found.launch_id, found.idle_count) == (row.token, row.launch_id, 37)
     assert again.step(8001) == "ready"
-    assert again.lifecycle.tokens() == {8001: row.token}
+    assert again.lifecycle.openings() == {8001: Opening(row.token or "", row.secret)}
     again.close()
 
 
@@ -396,4 +474,6 @@ def test_every_move_is_in_the_audit(house: House, ann: User) -> None:
         ("manager", "instance_gone"),
     ]
     assert row.token
+    assert row.secret
     assert row.token not in repr(entries)
+    assert row.secret not in repr(entries)

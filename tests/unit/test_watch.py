@@ -211,11 +211,11 @@ def test_hung_instances_do_not_delay_the_others(house: House) -> None:
     hung = threading.Event()
     real = house.comfyui.queue
 
-    def queue(port: int, *, fresh: bool = False) -> QueueAnswer:
+    def queue(port: int, secret: str | None, *, fresh: bool = False) -> QueueAnswer:
         if port != ports[0]:
             hung.wait(30)
             return UNKNOWN
-        return real(port, fresh=fresh)
+        return real(port, secret, fresh=fresh)
 
     house.comfyui.queue = queue  # type: ignore[method-assign]
     for track in house.watch._tracks.values():

@@ -1,0 +1,17 @@
+"""What an open gate needs to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Opening:
+    """An open gate: the visitor's ``token``, and the ``secret`` Caddy shows to the instance.
+
+    ``secret`` None: the instance was started by a version that knew no guard, and asks for none.
+    Neither is in the ``repr``.
+    """
+
+    token: str = field(repr=False)
+    secret: str | None = field(default=None, repr=False)
