@@ -64,6 +64,16 @@ class CaddyProcess:
             self._child.poll()  # reaps it
         return self._who is not None and identity.alive(self._who)
 
+    def stopped(self) -> bool:
+        """Tell whether it lives but was stopped (SIGSTOP), by proc_pid_stat(5); cheap."""
+        if self._who is None:
+            return False
+        try:
+            stat = Path(f"/proc/{self._who.pid}/stat").read_bytes()
+        except OSError:
+            return False
+        return stat.rpartition(b")")[2].split()[0] in b"Tt" and identity.alive(self._who)
+
     def dies_within(self, wait_s: float) -> bool:
         """Wait until it is gone, at most ``wait_s``, and tell whether it is."""
         deadline = time.monotonic() + wait_s

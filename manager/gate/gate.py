@@ -64,6 +64,7 @@ class Gate:
         self._wanted: dict[int, Opening] = {}
         self._on = False
         self._problem: str | None = None
+        self._silence: str | None = None
         self._worker: threading.Thread | None = None
         self._failures = 0
         self._next_try = 0.0
@@ -127,7 +128,7 @@ class Gate:
 
     def watch(self) -> GateHealth:
         """Say how Caddy is, and have it brought back when it has died. Cheap; waits for nothing."""
-        running = self._caddy.running()
+        alive = running = self._caddy.running()
         now = time.monotonic()
         if self._on and not (self._worker and self._worker.is_alive()):
             if not running and now >= self._next_try:
@@ -135,13 +136,15 @@ class Gate:
             elif running and now >= self._next_look:
                 self._next_look = now + LOOK_AGAIN_S
                 self._work(self._tidy)
-        problem = self._problem
-        if problem is None and not running:
-            problem = "Caddy is not running"
+        problem = self._problem or self._silence
+        if not running:
+            problem = problem or "Caddy is not running"
+        elif self._caddy.stopped():
+            running, problem = False, self._stopped_text()
         if problem is None:
             problem = "; ".join(self._live.left_out.values()) or None
         return GateHealth(
-            running, self._caddy.pid if running else None, self._caddy.version, problem
+            running, self._caddy.pid if alive else None, self._caddy.version, problem
         )
 
     def stop(self) -> None:
@@ -185,6 +188,8 @@ class Gate:
 
     def _tidy(self) -> None:
         runtime.offload(self._caddy.trim_log)
+        answers = self._caddy.stopped() or admin.answers(self._caddy.socket)
+        self._silence = None if answers else "Caddy runs, but does not answer its control socket"
         with self._lock:
             if self._on and (self._live.freed() or self._live.openings != self._wanted):
                 self._try(self._change)
@@ -203,6 +208,9 @@ class Gate:
                 raise GateFailed(self._problem or "Caddy is not running")
             self._bring_up()
         elif self._live.openings != self._wanted:
+            if self._caddy.stopped():
+                # It would take the full time limit to find out, with everybody else waiting.
+                raise GateFailed(self._stopped_text())
             try:
                 self._change()
             except admin.NoAnswer:
@@ -211,6 +219,9 @@ class Gate:
                 self._bring_up()
         else:
             self._problem = None
+
+    def _stopped_text(self) -> str:
+        return f"Caddy is stopped (SIGSTOP); kill -CONT {self._caddy.pid} lets it go on"
 
     def _bring_up(self) -> None:
         """Adopt or begin Caddy and make it serve what is wanted; plan the next try on failure."""

@@ -78,6 +78,26 @@ def test_caddy_that_was_killed_comes_back_with_the_same_gates(settings: Settings
         wait_until(lambda: gate.watch().problem is None, what="the problem to be over")
 
 
+def test_caddy_that_was_stopped_is_told_at_once_and_heals(settings: Settings) -> None:
+    port, token = settings.ports[0].port, new_token()
+    with running_gate(settings) as gate:
+        caddy = who_runs(gate)
+        identity.send(caddy, signal.SIGSTOP)
+        try:
+            wait_until(lambda: not gate.watch().running, what="the stop to be noticed")
+            health = gate.watch()
+            assert f"kill -CONT {caddy.pid}" in (health.problem or "")
+            with pytest.raises(GateFailed, match="SIGSTOP"):
+                gate.apply({port: Opening(token)})
+        finally:
+            identity.send(caddy, signal.SIGCONT)
+        wait_until(lambda: gate.watch().running, what="it goes on")
+        gate.apply({port: Opening(token)})
+        assert opens(settings, port, token)
+        assert gate.watch().problem is None
+        assert who_runs(gate) == caddy
+
+
 def test_ctrl_c_for_the_manager_is_not_one_for_caddy(settings: Settings) -> None:
     with running_gate(settings) as gate:
         caddy = who_runs(gate).pid
