@@ -6,6 +6,7 @@ Start: from the click (``POST /api/user/start``) to the first 200 through the ga
 spawn to the first 200 on the child's own port. Stop: from the click to «process gone and gate
 closed»; bare: from SIGTERM to «process gone». The child is the demo, without its pretended boot
 unless ``--boot`` is given; with COMFYUI_PATH in the environment it is the real ComfyUI found there.
+Bare it has no guard: what the guard costs is part of what is added.
 Prints medians in milliseconds and the ratios; only the ratios mean something on another machine.
 """
 
