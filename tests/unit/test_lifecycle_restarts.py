@@ -171,6 +171,14 @@ def test_a_crash_is_followed_by_a_start_on_the_same_port(house: House) -> None:
     assert house.store.read(lambda t: t.usage.was_automatic(second.launch_id or ""))
 
 
+def test_it_is_the_same_port_also_for_who_may_have_any(house: House) -> None:
+    ann = house.user("ann")
+    run(house, ann)
+    crash(house)
+    later(house, 5)
+    assert [(row.port, row.user_id) for row in house.lifecycle.holding()] == [(8001, ann.id)]
+
+
 def test_after_three_restarts_it_is_given_up_and_said(house: House) -> None:
     ann = house.user("ann", 8001)
     run(house, ann)

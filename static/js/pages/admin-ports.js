@@ -8,6 +8,8 @@ const body = role(document, "ports");
 const logDialog = document.querySelector("[data-log]");
 const problem = document.querySelector("[data-page-problem]");
 
+const LOG_EVERY_MS = 2000;
+
 let shownPort = null;
 
 function queueText(port) {
@@ -86,3 +88,6 @@ body.addEventListener("click", (event) => {
   else openLog(row);
 });
 logDialog.querySelector('[data-action="refresh"]').addEventListener("click", refreshLog);
+setInterval(() => {
+  if (logDialog.open && !document.hidden) refreshLog();
+}, LOG_EVERY_MS);
