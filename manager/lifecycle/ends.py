@@ -18,6 +18,12 @@ Columns = dict[str, object]
 """Of a port's row: ``fault`` and those of the reason."""
 
 
+ORPHANED = (
+    "its supervisor was killed; it works on, but a program that it starts may outlive its end"
+)
+"""What is shown of an instance that goes on without its supervisor."""
+
+
 class Ends:
     """Looks at living launches for what will be asked when they are gone."""
 

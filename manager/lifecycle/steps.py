@@ -21,7 +21,7 @@ from manager.launcher.local import LocalLauncher
 from manager.launcher.protocol import LaunchSpec, Liveness
 from manager.lifecycle.deadlines import Deadlines
 from manager.lifecycle.doors import Doors
-from manager.lifecycle.ends import NO_FAULT, Ends
+from manager.lifecycle.ends import NO_FAULT, ORPHANED, Ends
 from manager.lifecycle.hangs import Hangs
 from manager.lifecycle.moves import Moves
 from manager.lifecycle.quarantine import Quarantine
@@ -218,6 +218,9 @@ class Steps:
         if report.liveness is Liveness.GONE:
             return self._release_failed(row, "died", self.ends.died(row, report))
         self.ends.look(row, report)
+        if not report.supervised and row.fault is None:
+            logger.warning("端口 %d: %s", row.port, ORPHANED)
+            self._note(row, {"fault": ORPHANED})
         return "ready"
 
     def _stopping(self, row: Instance) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -208,6 +209,20 @@ def test_a_killed_instance_is_seen_and_its_gate_closed_first(house: House, ann: 
     assert house.row(8001).state is State.FAILED
     assert "signal 9" in (house.row(8001).fault or "")
     assert house.gate.open == {}
+
+
+def test_an_instance_without_its_supervisor_works_on_and_says_so(house: House, ann: User) -> None:
+    row = _run(house, ann)
+    alive = house.launcher.reports[row.launch_id or ""]
+    house.launcher.reports[row.launch_id or ""] = dataclasses.replace(alive, supervised=False)
+    assert house.step(8001) == "ready"
+    after = house.row(8001)
+    assert (after.state, after.token) == (State.RUNNING, row.token)
+    assert "its supervisor was killed" in (after.fault or "")
+    house.lifecycle.stop(8001, by=ann, reason="user")
+    house.launcher.end(row.launch_id or "", -15)
+    house.step(8001)
+    assert (house.row(8001).state, house.row(8001).fault) == (State.IDLE, None)
 
 
 def test_no_answer_in_time_is_a_fault(house: House, ann: User) -> None:
