@@ -66,14 +66,9 @@ class Doors:
 
     @contextmanager
     def withheld(self, port: int) -> Iterator[None]:
-        """Close a port's gate for the length of the block, whatever the store says.
-
-        Raises:
-            GateFailed: it could not be closed.
-        """
+        """Have no reconciliation open a port's gate during the block, whatever the store says."""
         self._withheld.add(port)
         try:
-            self.reconcile()
             yield
         finally:
             self._withheld.discard(port)

@@ -98,6 +98,7 @@ class Steps:
             LostRace: somebody else stopped it meanwhile.
         """
         with self.doors.withheld(row.port):
+            self.doors.reconcile()
             answer = self._comfyui.queue(row.port, row.secret, fresh=True)
             if answer.work is Work.IDLE:
                 self._moves.move(row, Event.STOP, self.stopping(row, "idle"))
@@ -252,13 +253,15 @@ class Steps:
             self._launcher.stop(launch_id, force=overdue)
 
     def _release_failed(self, row: Instance, reason: str, fault: Mapping[str, object]) -> str:
-        if not self._close(row):
-            return "closing"
-        if reason == "died" and self.quarantine.doubt(row):
-            self._moves.move(row, Event.STOP, self.stopping(row, reason, fault))
-            return "ending"
-        self._comfyui.forget(row.port)
-        self._moves.move(row, Event.DIED, {"stop_reason": reason, **fault})
+        # Until the row has moved, the store still wants its gate open.
+        with self.doors.withheld(row.port):
+            if not self._close(row):
+                return "closing"
+            if reason == "died" and self.quarantine.doubt(row):
+                self._moves.move(row, Event.STOP, self.stopping(row, reason, fault))
+                return "ending"
+            self._comfyui.forget(row.port)
+            self._moves.move(row, Event.DIED, {"stop_reason": reason, **fault})
         self._forget(row.launch_id or "")
         self.reviver.ended(row, reason, str(fault["fault_kind"]))
         return "gone"

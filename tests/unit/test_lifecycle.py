@@ -225,6 +225,24 @@ def test_an_instance_without_its_supervisor_works_on_and_says_so(house: House, a
     assert (house.row(8001).state, house.row(8001).fault) == (State.IDLE, None)
 
 
+def test_a_look_at_the_gates_in_between_does_not_open_a_dead_one_again(
+    house: House, ann: User
+) -> None:
+    row = _run(house, ann)
+    house.launcher.end(row.launch_id or "", -9)
+    real = house.comfyui.forget
+
+    def forget(port: int) -> None:
+        # What the watch does each second, at the worst moment: closed, but not moved yet.
+        house.lifecycle.keep_doors()
+        real(port)
+
+    house.comfyui.forget = forget  # type: ignore[method-assign]
+    house.step(8001)
+    assert house.row(8001).state is State.FAILED
+    assert house.gate.open == {}
+
+
 def test_no_answer_in_time_is_a_fault(house: House, ann: User) -> None:
     row = house.lifecycle.start(ann)
     house.step(8001)
