@@ -111,4 +111,8 @@ def _fault(code: str, error: BaseException, status: int) -> ResponseReturnValue:
         error,
         exc_info=error,
     )
-    return answer(code, i18n.t("error.fault_with_id", id=number), status)
+    text = i18n.t("error.fault_with_id", id=number)
+    if code == errors.StoreFailed.code:
+        # With a full disk the number may stand in no log: what is wrong is said here.
+        text = f"{i18n.t('error.store_failed')} ({number})"
+    return answer(code, text, status)

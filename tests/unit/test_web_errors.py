@@ -67,6 +67,8 @@ def test_a_fault_says_only_a_number_that_the_log_has_too(
     with caplog.at_level(logging.ERROR, "manager.web.errors"):
         answer = site.visitor("ann").get(path)
     assert "secret" not in answer.text
+    # The log may be on the same full disk: the person is told what it may be.
+    assert "the disk may be full" in answer.text
     number = caplog.records[-1].args[0]  # type: ignore[index]
     assert str(number) in answer.text
     assert "disk full" in caplog.text
