@@ -13,13 +13,15 @@ from pathlib import Path
 
 import pytest
 
+from manager.cards import handles
 from manager.launcher.local import LocalLauncher
-from manager.launcher.processes import read_stat
+from manager.launcher.processes import launch_of, read_stat
 from manager.launcher.protocol import Liveness
 from manager.launcher.run_dir import RunDir
 from tests.support.launcher import (
     ONE,
     TORTURE,
+    TWO,
     alive,
     launching,
     noted,
@@ -253,3 +255,49 @@ def test_orphans_are_handed_to_the_supervisor(
         return stat.parent
 
     wait_until(lambda: parent() == supervisor_of(runs), what="adoption")
+
+
+OPENS = "import os, time; os.open('/dev/full', os.O_RDONLY); print('ready', flush=True); "
+ESCAPES = (
+    "import os, sys, time\n"
+    "WAIT = 'import time; time.sleep(600)'\n"
+    "if os.fork() == 0:\n"
+    "    os.setsid()\n"
+    "    if os.fork() == 0:\n"
+    "        os.open('/dev/full', os.O_RDONLY)\n"
+    "        print('escaped', os.getpid(), flush=True)\n"
+    "        os.set_inheritable(os.open('/dev/full', os.O_RDONLY), True)\n"
+    "        os.execve(sys.executable, [sys.executable, '-c', WAIT], {})\n"
+    "    os._exit(0)\n"
+    "os.wait(); time.sleep(600)\n"
+)
+
+
+def test_only_what_may_have_come_from_a_launch_is_suspected(
+    launcher: LocalLauncher, runs: Path, tmp_path: Path
+) -> None:
+    before = subprocess.Popen(
+        [sys.executable, "-c", OPENS + "time.sleep(600)"], stdout=subprocess.PIPE
+    )
+    assert before.stdout is not None
+    before.stdout.readline()
+    launcher.start(spec(TWO, tmp_path, "-c", OPENS + "time.sleep(600)"))
+    launcher.start(spec(ONE, tmp_path, "-c", ESCAPES))
+    wait_log(launcher, ONE, "escaped")
+    wait_log(launcher, TWO, "ready")
+    escaped = int(launcher.logs(ONE, 4096).split()[1])
+    try:
+        wait_until(lambda: launch_of(escaped) == "", what="the mark is dropped")
+        # The supervisor first: it would have taken the orphan with it.
+        os.kill(supervisor_of(runs), signal.SIGKILL)
+        launcher.stop(ONE, force=True)
+        wait_gone(launcher, ONE)
+        found = handles.openers(Path("/dev/full"))
+        assert {before.pid, escaped} <= set(found)
+        assert launcher.suspects(ONE, found) == [escaped]
+        assert launcher.suspects("never-was", found) == []
+    finally:
+        for pid in (escaped, before.pid):
+            os.kill(pid, signal.SIGKILL)
+        before.wait()
+        before.stdout.close()
