@@ -290,6 +290,7 @@ def test_only_what_may_have_come_from_a_launch_is_suspected(
         wait_until(lambda: launch_of(escaped) == "", what="the mark is dropped")
         # The supervisor first: it would have taken the orphan with it.
         os.kill(supervisor_of(runs), signal.SIGKILL)
+        wait_until(lambda: not RunDir(runs / ONE).locked(), what="lock free")
         launcher.stop(ONE, force=True)
         wait_gone(launcher, ONE)
         found = handles.openers(Path("/dev/full"))
