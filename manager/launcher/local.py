@@ -73,7 +73,7 @@ class LocalLauncher:
             created = offload(run.create, meta, spec.secret)
         except OSError as error:
             raise LaunchFailed(reason_of(error, run.path)) from error
-        if created:
+        if created or self._never_begun(run, spec.launch_id):
             self._spawn(run, spec)
 
     def poll(self, launch_id: str) -> ProcessReport:
@@ -183,6 +183,24 @@ class LocalLauncher:
         if not _LAUNCH_ID.match(launch_id):
             raise ValueError(f"not a launch id: {launch_id!r}")
         return RunDir(self._runs_dir / launch_id)
+
+    def _never_begun(self, run: RunDir, launch_id: str) -> bool:
+        """Tell whether a manager died between the claim of a launch and its supervisor's start.
+
+        A supervisor writes its record under the lock and before anything else runs; should one be
+        on its way all the same, the lock lets only one of the two go on.
+        """
+        if launch_id in self._supervisors:
+            return False
+        try:
+            begun = run.locked() or any(run.identities())
+            if begun or offload(survivors, launch_id, None):
+                return False
+        except OSError:
+            return False
+        # Else the end that was noted of the launch that never was would be taken for this one's.
+        run.forget_end()
+        return True
 
     def _spawn(self, run: RunDir, spec: LaunchSpec) -> None:
         # -I -S: no user settings, no site-packages, so it starts in 10 ms and stays small.

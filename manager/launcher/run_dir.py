@@ -95,6 +95,11 @@ class RunDir:
         except OSError:
             return
 
+    def forget_end(self) -> None:
+        """Take back a recorded end."""
+        for name in ("gone", "exit"):
+            (self.path / name).unlink(missing_ok=True)
+
     def identities(self) -> tuple[Identity | None, Identity | None]:
         """Give the recorded supervisor and main process."""
         record = self._read("record")

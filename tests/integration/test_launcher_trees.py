@@ -274,6 +274,32 @@ ESCAPES = (
 )
 
 
+def test_a_launch_that_was_claimed_but_never_begun_is_begun(
+    launcher: LocalLauncher, runs: Path, tmp_path: Path
+) -> None:
+    # A manager was killed after it had made the directory, and before the supervisor.
+    assert RunDir(runs / ONE).create({"launch_id": ONE})
+    assert launcher.poll(ONE).liveness is Liveness.GONE
+    pids = torture(launcher, tmp_path, "--calm")
+    assert launcher.poll(ONE).liveness is Liveness.ALIVE
+    # Killed above it, the tree must not be taken for the one that never was.
+    os.kill(supervisor_of(runs), signal.SIGKILL)
+    wait_until(lambda: not RunDir(runs / ONE).locked(), what="lock free")
+    assert launcher.poll(ONE).liveness is Liveness.ALIVE
+    assert len(alive(pids)) == 1
+
+
+def test_a_launch_that_has_ended_is_not_begun_again(
+    launcher: LocalLauncher, runs: Path, tmp_path: Path
+) -> None:
+    launcher.start(spec(ONE, tmp_path, "-c", "pass"))
+    wait_gone(launcher, ONE)
+    again = LocalLauncher(runs)
+    again.start(spec(ONE, tmp_path, "-c", "import time; time.sleep(600)"))
+    assert again.poll(ONE).liveness is Liveness.GONE
+    assert with_marker(ONE) == []
+
+
 def test_only_what_may_have_come_from_a_launch_is_suspected(
     launcher: LocalLauncher, runs: Path, tmp_path: Path
 ) -> None:
