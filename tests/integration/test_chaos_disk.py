@@ -116,7 +116,7 @@ class House:
             state = self.b.state()
             return state if state["instance"] is None else None
 
-        state = wait_until(failed, 30, what="the start fails")
+        state = wait_until(failed, 30, what="the start fails") or {}
         return str(state["last_usage"]["fault"])
 
     def heals(self) -> None:
