@@ -70,10 +70,13 @@ class LocalLauncher:
             "labels": dict(spec.labels),
         }
         try:
-            created = offload(run.create, meta, spec.secret)
+            begin = offload(run.create, meta, spec.secret)
+            if not begin and self._never_begun(run, spec.launch_id):
+                offload(run.renew, meta, spec.secret)
+                begin = True
         except OSError as error:
             raise LaunchFailed(reason_of(error, run.path)) from error
-        if created or self._never_begun(run, spec.launch_id):
+        if begin:
             self._spawn(run, spec)
 
     def poll(self, launch_id: str) -> ProcessReport:
@@ -192,15 +195,8 @@ class LocalLauncher:
         """
         if launch_id in self._supervisors:
             return False
-        try:
-            begun = run.locked() or any(run.identities())
-            if begun or offload(survivors, launch_id, None):
-                return False
-        except OSError:
-            return False
-        # Else the end that was noted of the launch that never was would be taken for this one's.
-        run.forget_end()
-        return True
+        begun = run.locked() or any(run.identities())
+        return not begun and not offload(survivors, launch_id, None)
 
     def _spawn(self, run: RunDir, spec: LaunchSpec) -> None:
         # -I -S: no user settings, no site-packages, so it starts in 10 ms and stays small.

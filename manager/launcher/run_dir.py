@@ -44,21 +44,35 @@ class RunDir:
             self.path.mkdir(mode=FOLDER_MODE)
         except FileExistsError:
             return False
-        content = json.dumps(meta, ensure_ascii=False).encode() + b"\n"
         try:
-            with open(self.path / "meta", "xb", opener=_private) as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            if secret is not None:
-                with open(self.secret, "x", encoding="ascii", opener=_private) as file:
-                    file.write(secret)
-            (self.path / "lock").touch(mode=FILE_MODE)
+            self._fill(meta, secret)
         except OSError:
             # Nothing runs yet, so the claim is given back.
             shutil.rmtree(self.path, ignore_errors=True)
             raise
         return True
+
+    def renew(self, meta: Mapping[str, object], secret: str | None = None) -> None:
+        """Write anew what a claim holds whose maker was killed over it; nothing has run yet.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        # The lock stays the same file: whoever might hold it must go on excluding all others.
+        for path in (self.path / "gone", self.path / "exit", self.path / "meta", self.secret):
+            path.unlink(missing_ok=True)
+        self._fill(meta, secret)
+
+    def _fill(self, meta: Mapping[str, object], secret: str | None) -> None:
+        content = json.dumps(meta, ensure_ascii=False).encode() + b"\n"
+        with open(self.path / "meta", "xb", opener=_private) as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if secret is not None:
+            with open(self.secret, "x", encoding="ascii", opener=_private) as file:
+                file.write(secret)
+        (self.path / "lock").touch(mode=FILE_MODE)
 
     def open_log(self) -> int:
         """Open the log for appending, as the standard output of a process."""
@@ -94,11 +108,6 @@ class RunDir:
             (self.path / "gone").touch(mode=FILE_MODE)
         except OSError:
             return
-
-    def forget_end(self) -> None:
-        """Take back a recorded end."""
-        for name in ("gone", "exit"):
-            (self.path / name).unlink(missing_ok=True)
 
     def identities(self) -> tuple[Identity | None, Identity | None]:
         """Give the recorded supervisor and main process."""

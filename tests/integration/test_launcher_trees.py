@@ -280,7 +280,12 @@ def test_a_launch_that_was_claimed_but_never_begun_is_begun(
     # A manager was killed after it had made the directory, and before the supervisor.
     assert RunDir(runs / ONE).create({"launch_id": ONE})
     assert launcher.poll(ONE).liveness is Liveness.GONE
-    pids = torture(launcher, tmp_path, "--calm")
+    pids = tmp_path / "pids"
+    wanted = spec(ONE, tmp_path, str(TORTURE), str(pids), "--calm")
+    launcher.start(dataclasses.replace(wanted, secret="s" * 32, labels={"port": "8001"}))
+    wait_log(launcher, ONE, "ready")
+    assert RunDir(runs / ONE).secret.read_text() == "s" * 32
+    assert launcher.describe(ONE).labels == {"port": "8001"}
     assert launcher.poll(ONE).liveness is Liveness.ALIVE
     # Killed above it, the tree must not be taken for the one that never was.
     os.kill(supervisor_of(runs), signal.SIGKILL)
