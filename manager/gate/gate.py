@@ -143,9 +143,7 @@ class Gate:
             running, problem = False, self._stopped_text()
         if problem is None:
             problem = "; ".join(self._live.left_out.values()) or None
-        return GateHealth(
-            running, self._caddy.pid if alive else None, self._caddy.version, problem
-        )
+        return GateHealth(running, self._caddy.pid if alive else None, self._caddy.version, problem)
 
     def stop(self) -> None:
         """End Caddy, also one that an earlier manager left, and close every gate in the file.
