@@ -101,10 +101,6 @@ class Accounts:
         """End a session."""
         self._store.write(lambda t: t.sessions.remove(session_id))
 
-    def logout_everywhere(self, user_id: int) -> None:
-        """End all of a user's sessions."""
-        self._store.write(lambda t: t.sessions.remove_of(user_id))
-
     def change_password(self, user: User, old: str, new: str, *, keep_sid: str) -> None:
         """Set a user's own password; ends every other session of the account.
 

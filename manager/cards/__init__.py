@@ -35,9 +35,3 @@ def cards(settings: Settings) -> list[Card]:
     """List the cards of the port table."""
     kind = kind_in_force(settings)
     return [Card(row.card, kind, row.device, row.port) for row in settings.ports]
-
-
-def missing_tool(settings: Settings) -> str | None:
-    """Name the driver's tool of the kind in force when it is not on PATH, for a warning."""
-    tool = TOOLS.get(kind_in_force(settings))
-    return tool if tool and not shutil.which(tool) else None

@@ -12,6 +12,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -99,17 +100,10 @@ class Database:
 
     def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
-            self._writer.execute("BEGIN IMMEDIATE")
-            try:
-                result = work(self._writer)
-                self._writer.execute("COMMIT")
-            except BaseException:
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
-                raise
+            with transaction(self._writer):
+                return work(self._writer)
         except sqlite3.Error as error:
             raise self._failed(error) from error
-        return result
 
     def _make_private_file(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -135,6 +129,20 @@ class Database:
             f"database {self._path}: {error}; check that its folder is writable by this account "
             "and that the disk is not full"
         )
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Write all of the block or nothing of it."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # On some errors, such as a full disk, SQLite has rolled back by itself.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def latest_version() -> int:
@@ -175,17 +183,12 @@ def _version(connection: sqlite3.Connection) -> int:
 def _step(connection: sqlite3.Connection, number: int, script: str) -> None:
     if _version(connection) >= number:
         return
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection):
         if _version(connection) < number:
             # One by one: ``executescript`` would commit the transaction first.
             for statement in statements(script):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {number}")
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
 
 
 def statements(script: str) -> Iterator[str]:
