@@ -13,7 +13,7 @@ from manager.records import Instance, User
 from manager.settings import Settings
 from manager.store import Store
 from manager.watch import Watch
-from tests.support.stand_ins import Clock, ComfyUI, Gate, Launcher
+from tests.support.stand_ins import IDLE, Clock, ComfyUI, Gate, Launcher
 
 
 class House:
@@ -64,6 +64,14 @@ class House:
         """Let what waits between two tries be over."""
         self.lifecycle._steps._gate_retry_at.clear()
         self.lifecycle._steps._stop_asked_at.clear()
+
+    def run(self, user: User) -> Instance:
+        """Start a user's instance and see it through until it is ready."""
+        row = self.lifecycle.start(user)
+        self.comfyui.answers[row.port] = IDLE
+        self.step(row.port)
+        assert self.step(row.port) == "ready"
+        return self.row(row.port)
 
     def step(self, port: int) -> str:
         """Have the lifecycle look at a port once."""

@@ -18,7 +18,7 @@ from manager.errors import (
 )
 from manager.gate.opening import Opening
 from manager.launcher.protocol import Liveness
-from manager.records import Instance, User
+from manager.records import User
 from manager.states import State
 from tests.support.house import House
 from tests.support.stand_ins import BUSY, IDLE, UNKNOWN
@@ -36,14 +36,6 @@ def ann(house: House) -> User:
     return house.user("ann")
 
 
-def _run(house: House, user: User) -> Instance:
-    row = house.lifecycle.start(user)
-    house.comfyui.answers[row.port] = IDLE
-    house.step(row.port)
-    assert house.step(row.port) == "ready"
-    return house.row(row.port)
-
-
 def test_a_start_only_reserves(house: House, ann: User) -> None:
     row = house.lifecycle.start(ann)
     assert (row.state, row.user_id, row.token) == (State.STARTING, ann.id, None)
@@ -53,7 +45,7 @@ def test_a_start_only_reserves(house: House, ann: User) -> None:
 
 
 def test_start_then_ready(house: House, ann: User) -> None:
-    row = _run(house, ann)
+    row = house.run(ann)
     assert row.state is State.RUNNING
     assert row.process_id == 4001
     assert house.gate.open == {8001: Opening(row.token or "", row.secret)}
@@ -63,11 +55,11 @@ def test_start_then_ready(house: House, ann: User) -> None:
 
 
 def test_every_start_has_its_own_token(house: House, ann: User) -> None:
-    first = _run(house, ann)
+    first = house.run(ann)
     house.lifecycle.stop(8001, by=ann, reason="user")
     house.launcher.end(first.launch_id or "", -15)
     house.step(8001)
-    second = _run(house, ann)
+    second = house.run(ann)
     assert first.token != second.token
     assert first.launch_id != second.launch_id
 
@@ -93,7 +85,7 @@ def test_a_stranger_that_answers_gets_no_gate(house: House, ann: User) -> None:
 def test_every_start_has_its_own_secret_and_nobody_reads_it_by_chance(
     house: House, ann: User
 ) -> None:
-    first = _run(house, ann)
+    first = house.run(ann)
     spec = house.launcher.specs[first.launch_id or ""]
     assert first.secret
     assert (spec.guard, spec.secret) == ("aiohttp", first.secret)
@@ -104,7 +96,7 @@ def test_every_start_has_its_own_secret_and_nobody_reads_it_by_chance(
     house.launcher.end(first.launch_id or "", -15)
     house.step(8001)
     assert house.row(8001).secret is None
-    second = _run(house, ann)
+    second = house.run(ann)
     assert second.secret != first.secret
     assert set(house.comfyui.shown) == {first.secret, second.secret}
 
@@ -198,7 +190,7 @@ def test_a_death_while_starting_keeps_code_and_last_lines(house: House, ann: Use
 
 
 def test_a_killed_instance_is_seen_and_its_gate_closed_first(house: House, ann: User) -> None:
-    row = _run(house, ann)
+    row = house.run(ann)
     house.launcher.end(row.launch_id or "", -9)
     house.gate.broken = True
     assert house.step(8001) == "closing"
@@ -212,7 +204,7 @@ def test_a_killed_instance_is_seen_and_its_gate_closed_first(house: House, ann: 
 
 
 def test_an_instance_without_its_supervisor_works_on_and_says_so(house: House, ann: User) -> None:
-    row = _run(house, ann)
+    row = house.run(ann)
     alive = house.launcher.reports[row.launch_id or ""]
     house.launcher.reports[row.launch_id or ""] = dataclasses.replace(alive, supervised=False)
     assert house.step(8001) == "ready"
@@ -228,7 +220,7 @@ def test_an_instance_without_its_supervisor_works_on_and_says_so(house: House, a
 def test_a_look_at_the_gates_in_between_does_not_open_a_dead_one_again(
     house: House, ann: User
 ) -> None:
-    row = _run(house, ann)
+    row = house.run(ann)
     house.launcher.end(row.launch_id or "", -9)
     real = house.comfyui.forget
 
@@ -258,7 +250,7 @@ def test_no_answer_in_time_is_a_fault(house: House, ann: User) -> None:
 
 
 def test_a_stop_closes_the_gate_before_it_asks_the_process(house: House, ann: User) -> None:
-    _run(house, ann)
+    house.run(ann)
     row = house.lifecycle.stop(8001, by=ann, reason="user")
     assert not house.launcher.stops
     assert house.step(8001) == "ending"
@@ -267,7 +259,7 @@ def test_a_stop_closes_the_gate_before_it_asks_the_process(house: House, ann: Us
 
 
 def test_a_port_is_not_freed_while_the_tree_lives(house: House, ann: User) -> None:
-    row = _run(house, ann)
+    row = house.run(ann)
     house.lifecycle.stop(8001, by=ann, reason="user")
     for _ in range(5):
         house.step(8001)
@@ -282,7 +274,7 @@ def test_a_port_is_not_freed_while_the_tree_lives(house: House, ann: User) -> No
 
 
 def test_a_port_is_not_freed_while_its_gate_is_open(house: House, ann: User) -> None:
-    row = _run(house, ann)
+    row = house.run(ann)
     house.lifecycle.stop(8001, by=ann, reason="user")
     house.launcher.end(row.launch_id or "", -15)
     house.gate.broken = True
@@ -295,7 +287,7 @@ def test_a_port_is_not_freed_while_its_gate_is_open(house: House, ann: User) -> 
 
 
 def test_the_kill_comes_at_the_deadline_and_not_before(house: House, ann: User) -> None:
-    _run(house, ann)
+    house.run(ann)
     house.lifecycle.stop(8001, by=ann, reason="user")
     house.step(8001)
     house.pass_time(house.settings.stop_timeout - 0.1)
@@ -317,7 +309,7 @@ def test_a_gate_that_does_not_open_keeps_it_starting(house: House, ann: User) ->
 
 
 def test_idle_stop_asks_once_more_behind_a_closed_gate(house: House, ann: User) -> None:
-    row = _run(house, ann)
+    row = house.run(ann)
     opened_while_asked: list[dict[int, Opening]] = []
     real = house.comfyui.queue
 
@@ -333,7 +325,7 @@ def test_idle_stop_asks_once_more_behind_a_closed_gate(house: House, ann: User) 
 
 @pytest.mark.parametrize("answer", [BUSY, UNKNOWN])
 def test_idle_stop_gives_way_to_work_and_to_doubt(house: House, ann: User, answer: object) -> None:
-    row = _run(house, ann)
+    row = house.run(ann)
     house.comfyui.answers[8001] = answer  # type: ignore[assignment]
     assert house.lifecycle.stop_if_idle(row) is answer
     assert house.row(8001).state is State.RUNNING
@@ -341,7 +333,7 @@ def test_idle_stop_gives_way_to_work_and_to_doubt(house: House, ann: User, answe
 
 
 def test_nobody_stops_anothers_instance(house: House, ann: User) -> None:
-    _run(house, ann)
+    house.run(ann)
     bob = house.user("bob")
     with pytest.raises(NotRunning):
         house.lifecycle.stop(8001, by=bob, reason="user")
@@ -351,7 +343,7 @@ def test_nobody_stops_anothers_instance(house: House, ann: User) -> None:
 
 
 def test_a_second_stop_is_refused(house: House, ann: User) -> None:
-    _run(house, ann)
+    house.run(ann)
     house.lifecycle.stop(8001, by=ann, reason="user")
     with pytest.raises(NotRunning):
         house.lifecycle.stop(8001, by=ann, reason="user")
@@ -413,7 +405,7 @@ def test_a_disabled_user_does_not_start(house: House, ann: User) -> None:
 def test_a_restart_finds_what_runs_with_token_and_idle_time(
     house: House, ann: User, tmp_path: Path
 ) -> None:
-    row = _run(house, ann)
+    row = house.run(ann)
     house.lifecycle.note_checks({row.launch_id or "": 37})
     house.store.close()
     again = House(tmp_path)
@@ -447,7 +439,7 @@ def test_a_clock_set_forward_or_back_ends_no_start(house: House, ann: User) -> N
 
 
 def test_a_clock_set_back_delays_no_kill(house: House, ann: User) -> None:
-    row = _run(house, ann)
+    row = house.run(ann)
     house.lifecycle.stop(8001, by=ann, reason="user")
     house.clock.now -= 7200
     house.step(8001)
@@ -487,7 +479,7 @@ def test_a_restart_trusts_a_stored_deadline_within_its_bounds(
 
 
 def test_a_held_port_cannot_leave_the_table(house: House, ann: User, tmp_path: Path) -> None:
-    _run(house, ann)
+    house.run(ann)
     house.store.close()
     with pytest.raises(SettingsError, match="PORTS lacks 8001"):
         House(tmp_path, PORTS="8002:9002:9082:2")
@@ -495,7 +487,7 @@ def test_a_held_port_cannot_leave_the_table(house: House, ann: User, tmp_path: P
 
 
 def test_every_move_is_in_the_audit(house: House, ann: User) -> None:
-    row = _run(house, ann)
+    row = house.run(ann)
     house.lifecycle.stop(8001, by=ann, reason="user")
     house.launcher.end(row.launch_id or "", -15)
     house.step(8001)

@@ -11,7 +11,7 @@ import pytest
 from manager.cards import handles
 from manager.errors import NoFreeCard, NotFound
 from manager.launcher.protocol import LaunchSpec, Liveness, ProcessReport
-from manager.records import Instance, User
+from manager.records import User
 from manager.states import State
 from tests.support.house import House
 from tests.support.stand_ins import IDLE
@@ -29,16 +29,8 @@ def ann(house: House) -> User:
     return house.user("ann", 8001)
 
 
-def _run(house: House, user: User) -> Instance:
-    row = house.lifecycle.start(user)
-    house.comfyui.answers[row.port] = IDLE
-    house.step(row.port)
-    assert house.step(row.port) == "ready"
-    return house.row(row.port)
-
-
 def _stopped_with_a_stranger(house: House, user: User) -> None:
-    row = _run(house, user)
+    row = house.run(user)
     house.lifecycle.stop(8001, by=user, reason="user")
     house.launcher.end(row.launch_id or "", -15)
     house.launcher.stranger = True
@@ -95,7 +87,7 @@ def test_an_admin_releases_it_and_nobody_else(house: House, ann: User, tmp_path:
 
 
 def test_a_death_with_a_stranger_on_the_port_keeps_its_fault(house: House, ann: User) -> None:
-    row = _run(house, ann)
+    row = house.run(ann)
     house.launcher.end(row.launch_id or "", -9)
     house.launcher.stranger = True
     assert house.step(8001) == "ending"
@@ -112,7 +104,7 @@ def test_an_open_node_of_the_card_holds_it_up(
     house: House, ann: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handles, "node", lambda kind, device: Path("/dev/zero"))
-    row = _run(house, ann)
+    row = house.run(ann)
     house.lifecycle.stop(8001, by=ann, reason="user")
     house.launcher.end(row.launch_id or "", -15)
     with Path("/dev/zero").open("rb"):
@@ -155,7 +147,7 @@ def _leave_behind(house: House, launch_id: str, **labels: str) -> None:
 
 
 def test_a_launch_of_no_row_is_shown_and_left_alive(house: House, ann: User) -> None:
-    _run(house, house.user("bob", 8002))
+    house.run(house.user("bob", 8002))
     _leave_behind(house, "lost", username="ann", user_id="7", port="8001", card="1")
     house.lifecycle.look_around()
     (one,) = house.lifecycle.leftovers.all()

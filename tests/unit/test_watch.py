@@ -28,11 +28,7 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 
 def _run(house: House, name: str, assigned_port: int | None = None) -> int:
-    row = house.lifecycle.start(house.user(name, assigned_port))
-    house.comfyui.answers[row.port] = IDLE
-    house.step(row.port)
-    house.step(row.port)
-    return row.port
+    return house.run(house.user(name, assigned_port)).port
 
 
 def _tick(house: House, now: float) -> None:
