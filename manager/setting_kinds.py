@@ -137,7 +137,11 @@ class PathIn:
         """Read a path, ``~`` allowed."""
         if not isinstance(raw, str) or not raw.strip() or not raw.isprintable():
             raise ValueError
-        return Path(raw.strip()).expanduser()
+        try:
+            return Path(raw.strip()).expanduser()
+        except RuntimeError as error:
+            # ``~name`` of an account that there is not.
+            raise ValueError(str(error)) from error
 
 
 class Flags:

@@ -60,6 +60,7 @@ def test_relative_paths_count_from_the_project(tmp_path: Path) -> None:
         ("EXTERNAL_IP", "http://x"),
         ("EXTERNAL_IP", "x\ny"),
         ("COOKIE_SECURE", "maybe"),
+        ("COMFYUI_PATH", "~no-such-account-here"),
         ("COMFYUI_ARGS", '"open'),
         ("COMFYUI_ARGS", "--lowvram --listen 0.0.0.0"),
         ("COMFYUI_ARGS", "--por=1"),
