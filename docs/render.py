@@ -43,6 +43,18 @@ CHINESE_HELP = {
     "RESTART_POLICY": "崩溃的 ComfyUI 是否自动重新启动（30 分钟内最多 3 次）。"
     "never：不启动，on-crash：启动。",
     "QUARANTINE_AFTER": "实例结束后端口或加速卡仍被占用多久，就保留该端口等管理员处理。",
+    "ISOLATION": "各用户的 ComfyUI 如何互相隔离。auto：此处可用的最高级别，昇腾上最高为 user；"
+    "指定其他级别而不可用时拒绝启动。",
+    "LANDLOCK": "内核支持 Landlock 时自动加到每一级隔离上。驱动与它不合时设为 off。",
+    "ISOLATION_UID_BASE": "以 root 运行且隔离级别为 user 或 sandbox 时，用户 n 使用的账号编号为"
+    "此值加 n。",
+    "SHARED_READABLE": "每个 ComfyUI 另外可读的目录，例如放在 /home 或 /root 下的模型。",
+    "SHARED_WRITABLE": "除用户自己的目录外，每个 ComfyUI 可写的目录。",
+    "INSTANCE_MEMORY_MAX": "一个实例最多占用的内存。0：不限制。",
+    "INSTANCE_PROCESSES_MAX": "一个实例最多的进程和线程数。0：不限制。",
+    "INSTANCE_OPEN_FILES": "一个进程最多打开的文件数。0：与管理器相同。",
+    "INSTANCE_NICE": "实例对其他程序让出处理器的程度。",
+    "INSTANCE_OOM_SCORE_ADJ": "内存耗尽时，实例比其他程序先被结束的程度。",
     "CARD_KIND": "加速卡的种类。auto：依次找 npu-smi、nvidia-smi、rocm-smi，都没有则为 cpu。",
     "CADDY_PATH": "Caddy 程序。留空则用随依赖安装的那个。",
     "CADDYFILE": "由管理器改写其中受管区块的 Caddyfile。",
@@ -57,7 +69,7 @@ CHINESE_HELP = {
     "PORTS": "端口表，一行一张卡。",
 }
 
-CHINESE_UNITS = {"": "", "s": "秒", "h": "小时", "bytes": "字节"}
+CHINESE_UNITS = {"": "", "s": "秒", "h": "小时", "bytes": "字节", "MiB": "MiB"}
 
 CHINESE_ALLOWED = (
     (r"a whole number from (\S+) to (\S+)", r"\1 到 \2 的整数"),
@@ -69,6 +81,7 @@ CHINESE_ALLOWED = (
         r"a list of words, or one line quoted as in a shell; none that the manager itself sets",
         "词的列表，或按 shell 规则加引号的一行；不能是管理器自己设置的参数",
     ),
+    (r"a list of paths, or paths with : between them", "路径的列表，或用 : 分隔的路径"),
     (r"one line of text", "一行文字"),
     (r"rows of (.*)", r"由 \1 组成的行"),
     (r"([\w-]+(?: \| [\w-]+)+)", r"\1"),

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from manager import identity, runtime
 from manager.bootstrap import Manager, build, read_record, write_record
@@ -197,6 +198,7 @@ def show_settings(settings: Settings) -> int:
         if name == "PORTS":
             value = write_ports(value)
         elif isinstance(value, tuple):
-            value = shlex.join(value)
+            paths = all(isinstance(word, Path) for word in value)
+            value = os.pathsep.join(map(str, value)) if paths else shlex.join(value)
         print(f"{name} = {value}")
     return 0

@@ -7,6 +7,7 @@ allowed; ``allowed`` says in words what is.
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import shlex
 from pathlib import Path
@@ -142,6 +143,19 @@ class PathIn:
         except RuntimeError as error:
             # ``~name`` of an account that there is not.
             raise ValueError(str(error)) from error
+
+
+class Paths:
+    """Any number of files or folders; none need exist."""
+
+    allowed = "a list of paths, or paths with : between them"
+
+    def read(self, raw: object) -> tuple[Path, ...]:
+        """Read the paths in order."""
+        words = raw.split(os.pathsep) if isinstance(raw, str) else raw
+        if not isinstance(words, list):
+            raise ValueError
+        return tuple(PathIn().read(word) for word in words if word != "")
 
 
 class Flags:

@@ -293,6 +293,6 @@ def settings_view(settings: Settings) -> list[View]:
         if name == "PORTS":
             continue
         value = getattr(settings, name.lower())
-        text = " ".join(value) if isinstance(value, tuple) else str(value)
+        text = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
         shown.append({"name": name, "value": text, **settings_module.describe(name)})
     return shown

@@ -43,9 +43,22 @@ def test_relative_paths_count_from_the_project(tmp_path: Path) -> None:
     assert _load(tmp_path, 'DATA_DIR = "x"').data_dir == tmp_path / "x"
 
 
+def test_shared_folders_are_a_list_in_the_file_and_a_line_in_the_environment(
+    tmp_path: Path,
+) -> None:
+    found = _load(tmp_path, 'SHARED_READABLE = ["/mnt/models", "more"]', SHARED_WRITABLE="/a:b c:")
+    assert found.shared_readable == (Path("/mnt/models"), tmp_path / "more")
+    assert found.shared_writable == (Path("/a"), tmp_path / "b c")
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("SHARED_READABLE", "~no-such-account-here"),
+        ("SHARED_WRITABLE", "/a\n/b"),
+        ("ISOLATION", "docker"),
+        ("ISOLATION_UID_BASE", "0"),
+        ("INSTANCE_NICE", "-1"),
         ("MANAGER_PORT", "0"),
         ("MANAGER_PORT", "70000"),
         ("MANAGER_PORT", "eighty"),
