@@ -12,17 +12,16 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
-from manager import cards, workspace
 from manager.comfyui import ComfyUI, QueueAnswer, Work
 from manager.errors import GateFailed, LaunchFailed, WorkspaceFailed
 from manager.gate.gate import Gate, new_token
-from manager.launcher.command import build_command
 from manager.launcher.local import LocalLauncher
-from manager.launcher.protocol import LaunchSpec, Liveness
+from manager.launcher.protocol import Liveness
 from manager.lifecycle.deadlines import Deadlines
 from manager.lifecycle.doors import Doors
 from manager.lifecycle.ends import NO_FAULT, ORPHANED, Ends
 from manager.lifecycle.hangs import Hangs
+from manager.lifecycle.launches import Launches
 from manager.lifecycle.moves import Moves
 from manager.lifecycle.quarantine import Quarantine
 from manager.lifecycle.readiness import answers
@@ -60,6 +59,7 @@ class Steps:
         self._moves = moves
         self._launcher = launcher
         self._comfyui = comfyui
+        self._launches = Launches(settings, store, launcher)
         self.doors = Doors(store, gate)
         self.deadlines = Deadlines(moves.clock, monotonic)
         self.quarantine = Quarantine(settings, store, launcher, moves.clock, monotonic)
@@ -131,7 +131,7 @@ class Steps:
         launch_id = row.launch_id or ""
         if launch_id not in self._launched:
             try:
-                self._launch(row, launch_id)
+                self._launches.begin(row)
             except (LaunchFailed, WorkspaceFailed) as error:
                 logger.warning("端口 %d: %s", row.port, error)
                 return self._release_failed(row, "launch_failed", self.ends.refused(error))
@@ -156,47 +156,6 @@ class Steps:
             self._moves.move(row, Event.OVERDUE, self.stopping(row, "overdue", fault))
             return "ending"
         return stage
-
-    def _launch(self, row: Instance, launch_id: str) -> None:
-        if self._launcher.poll(launch_id).liveness is not Liveness.GONE:
-            # Begun by an earlier manager: whatever stands in a new start's way, it runs.
-            return
-        if self._launcher.port_taken(row.port):
-            raise LaunchFailed(
-                f"port {row.port} is taken by another program; end that program or change PORTS",
-                reason="port_taken",
-            )
-        user = self._store.read(lambda t: t.users.get(row.user_id or 0))
-        if user is None or user.workspace is None:
-            raise LaunchFailed("the account is gone")
-        if row.secret is None:
-            raise LaunchFailed("this start was asked of an earlier version; start again")
-        folder = workspace.prepare(self._settings, user.workspace)
-        entry = self._settings.row(row.port)
-        command = build_command(
-            self._settings,
-            entry,
-            cards.kind_in_force(self._settings),
-            folder,
-            launch_id,
-        )
-        self._launcher.start(
-            LaunchSpec(
-                launch_id,
-                command.argv,
-                command.env,
-                command.cwd,
-                self._settings.instance_log_max_bytes,
-                labels={
-                    "user_id": str(user.id),
-                    "username": user.username,
-                    "port": str(row.port),
-                    "card": str(entry.card),
-                },
-                guard="flask" if command.demo else "aiohttp",
-                secret=row.secret,
-            )
-        )
 
     def _open(self, row: Instance) -> str:
         launch_id = row.launch_id or ""
