@@ -50,7 +50,7 @@ def measure(
 
 def run(options: argparse.Namespace, folder: Path) -> None:
     """Measure and print."""
-    from manager.gate import admin
+    from manager.gate import admin, caddyfile
     from manager.gate.gate import new_token
     from manager.gate.opening import Opening
     from tests.support.gate import echoes, open_websocket, project, running_gate, upstream
@@ -70,8 +70,10 @@ def run(options: argparse.Namespace, folder: Path) -> None:
         applied = measure(
             pid, others, lambda t: gate.apply({first.port: held_open, last.port: Opening(t)})
         )
-        text, socket = of.caddyfile.read_text(), of.data_dir / "caddy" / "admin.sock"
-        bare = measure(pid, others, lambda t: admin.load(socket, text.replace(others[-1], t)))
+        home = of.data_dir / "caddy"
+        door = admin.Door(home / "admin.sock", admin.read_secret(home / "admin_key"))
+        text = caddyfile.with_secret(of.caddyfile.read_text(), door.secret)
+        bare = measure(pid, others, lambda t: admin.load(door, text.replace(others[-1], t)))
         lost = sum(not echoes(sock) for sock in held)
         for sock in held:
             sock.close()

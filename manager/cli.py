@@ -1,4 +1,4 @@
-"""The operator's commands: serve, stop, status, check.
+"""The operator's commands: serve, stop, status, reload, check.
 
 Exit codes: 0 done or running, 1 failed, 2 a setting is wrong, 3 not running.
 """
@@ -22,6 +22,7 @@ from manager import identity, runtime
 from manager.bootstrap import Manager, build, read_record, write_record
 from manager.errors import GateFailed, ManagerError, SettingsError
 from manager.gate.gate import Gate
+from manager.gate.reload import reload
 from manager.ports import write_ports
 from manager.settings import Settings, names
 from manager.status import report, report_lines
@@ -49,6 +50,7 @@ def main(settings: Settings, arguments: Sequence[str]) -> int:
     )
     status = commands.add_parser("status", help="say what runs")
     status.add_argument("--json", action="store_true", help="for programs")
+    commands.add_parser("reload", help="put your own lines of the Caddyfile into force")
     commands.add_parser("check", help="print the settings in force")
     given = parser.parse_args(arguments)
     os.umask(0o077)
@@ -57,6 +59,10 @@ def main(settings: Settings, arguments: Sequence[str]) -> int:
             return stop_all(settings, keep_instances=given.keep_instances)
         if given.command == "status":
             return show_status(settings, as_json=given.json)
+        if given.command == "reload":
+            reload(settings)
+            print(f"{settings.caddyfile}: in force")
+            return 0
         if given.command == "check":
             return show_settings(settings)
         return serve_until_told(settings)

@@ -1,7 +1,7 @@
 """Caddy's admin interface over its unix socket: load a configuration, ask whether it is there.
 
-Owns the connection and what Caddy's refusals become in words. Tokens never leave it: Caddy quotes
-the line it does not like (https://caddyserver.com/docs/api).
+Owns the connection, the secret that Caddy asks for, and what Caddy's refusals become in words.
+Tokens never leave it: Caddy quotes the line it does not like (https://caddyserver.com/docs/api).
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ import http.client
 import json
 import os
 import re
+import secrets
 import socket
+import string
 import struct
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from manager.errors import GateFailed
@@ -22,6 +25,8 @@ LOAD_TIMEOUT_S = 30.0
 
 ASK_TIMEOUT_S = 5.0
 
+SECRET_LENGTH = 32
+_ALPHABET = string.ascii_letters + string.digits
 _SECRET = re.compile(r"\b[A-Za-z0-9]{32}\b")
 _TAKEN = re.compile(r":(\d+): bind: address already in use")
 
@@ -41,6 +46,37 @@ class LoadRefused(GateFailed):
         super().__init__(message)
         found = _TAKEN.search(message)
         self.taken_port = int(found.group(1)) if found else None
+
+
+@dataclass(frozen=True)
+class Door:
+    """Where Caddy is controlled, and the secret it asks for; empty for one that asks for none."""
+
+    path: Path
+    secret: str = field(repr=False)
+
+
+def read_secret(path: Path) -> str:
+    """Give the secret of this data directory; made once, readable for this account alone.
+
+    Code of this account may be kept from reading the file, but not from connecting to the socket
+    (Landlock restricts no connect to a path: https://docs.kernel.org/userspace-api/landlock.html).
+
+    Raises:
+        OSError: it cannot be read or made.
+    """
+    with contextlib.suppress(FileNotFoundError, UnicodeDecodeError):
+        found = path.read_text(encoding="ascii").strip()
+        if len(found) == SECRET_LENGTH and _SECRET.fullmatch(found):
+            path.chmod(0o600)
+            return found
+    fresh = "".join(secrets.choice(_ALPHABET) for _ in range(SECRET_LENGTH))
+    draft = path.with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(fresh + "\n")
+    draft.replace(path)
+    return fresh
 
 
 def connect(path: Path, timeout_s: float | None) -> socket.socket:
@@ -76,7 +112,7 @@ def redact(text: str) -> str:
     return _SECRET.sub("…", text)
 
 
-def load(path: Path, caddyfile: str) -> None:
+def load(door: Door, caddyfile: str) -> None:
     """Put ``caddyfile`` into force.
 
     Raises:
@@ -86,24 +122,42 @@ def load(path: Path, caddyfile: str) -> None:
     headers = {"Content-Type": "text/caddyfile"}
     body = caddyfile.encode("utf-8")
     try:
-        status, answer = _ask(path, "POST", "/load", body, headers, LOAD_TIMEOUT_S)
+        status, answer = _ask(door, "POST", "/load", body, headers, LOAD_TIMEOUT_S)
     except (ConnectionError, http.client.HTTPException):
         # Caddy replaces its admin server at every load, so a load right after another one may
         # find the old one closing. The same configuration twice changes nothing.
-        status, answer = _ask_or_fail(path, "POST", "/load", body, headers, LOAD_TIMEOUT_S)
+        status, answer = _ask_or_fail(door, "POST", "/load", body, headers, LOAD_TIMEOUT_S)
     except OSError as error:
         raise NoAnswer(f"Caddy does not answer: {error!r}") from error
     if status != http.client.OK:
         raise LoadRefused(f"Caddy refuses the configuration: {_words(answer)}")
 
 
-def answers(path: Path) -> bool:
-    """Tell whether a Caddy answers at the socket."""
+def answers(door: Door) -> bool:
+    """Tell whether a Caddy answers at the socket, and takes the secret."""
+    return _status(door) == http.client.OK
+
+
+def find_door(path: Path, secret: str) -> Door | None:
+    """Find out whether the running Caddy asks for the secret; one of an earlier version does not.
+
+    Such a one logs the headers it gets, so it is asked without the secret first.
+
+    Returns:
+        None when nobody answers, or who answers has another secret.
+    """
+    without, door = Door(path, ""), Door(path, secret)
+    status = _status(without)
+    if status == http.client.OK:
+        return without
+    return door if status and answers(door) else None
+
+
+def _status(door: Door) -> int | None:
     try:
-        status, _ = _ask(path, "GET", "/config/admin", b"", {}, ASK_TIMEOUT_S)
+        return _ask(door, "GET", "/config/admin", b"", {}, ASK_TIMEOUT_S)[0]
     except (OSError, http.client.HTTPException):
-        return False
-    return status == http.client.OK
+        return None
 
 
 def listener(path: Path) -> int | None:
@@ -119,18 +173,20 @@ def listener(path: Path) -> int | None:
 
 
 def _ask_or_fail(
-    path: Path, method: str, url: str, body: bytes, headers: dict[str, str], timeout_s: float
+    door: Door, method: str, url: str, body: bytes, headers: dict[str, str], timeout_s: float
 ) -> tuple[int, bytes]:
     try:
-        return _ask(path, method, url, body, headers, timeout_s)
+        return _ask(door, method, url, body, headers, timeout_s)
     except (OSError, http.client.HTTPException) as error:
         raise NoAnswer(f"Caddy does not answer: {error!r}") from error
 
 
 def _ask(
-    path: Path, method: str, url: str, body: bytes, headers: dict[str, str], timeout_s: float
+    door: Door, method: str, url: str, body: bytes, headers: dict[str, str], timeout_s: float
 ) -> tuple[int, bytes]:
-    connection = _UnixConnection(path, timeout_s)
+    connection = _UnixConnection(door.path, timeout_s)
+    if door.secret:
+        headers = {**headers, "Origin": f"http://{door.secret}"}
     try:
         connection.request(method, url, body=body, headers=headers)
         response = connection.getresponse()

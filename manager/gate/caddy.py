@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import shutil
 import signal
@@ -20,7 +19,9 @@ from pathlib import Path
 
 from manager import identity
 from manager.errors import AlreadyServing, GateFailed
-from manager.gate import admin
+from manager.gate import admin, record
+from manager.gate.admin import Door
+from manager.gate.caddyfile import with_secret
 from manager.gate.program import ask_version, explain, find_program, last_error
 from manager.identity import Identity
 from manager.settings import Settings
@@ -45,12 +46,14 @@ class CaddyProcess:
         self._config = settings.caddyfile
         self.home = settings.data_dir / "caddy"
         self.socket = self.home / "admin.sock"
+        self.door = Door(self.socket, "")
         self.log = self.home / "caddy.log"
         self.version = ""
         self._record = self.home / "caddy.json"
         self._program: Path | None = None
         self._child: subprocess.Popen[bytes] | None = None
         self._who: Identity | None = None
+        self._secret = ""
         self._lock: int | None = None
 
     @property
@@ -82,7 +85,7 @@ class CaddyProcess:
         return not self.running()
 
     def hold(self) -> None:
-        """Make the directory and take its lock.
+        """Make the directory and the admin secret, and take the lock.
 
         Raises:
             AlreadyServing: another manager holds the directory.
@@ -103,6 +106,15 @@ class CaddyProcess:
         except OSError:
             self.release()
             raise AlreadyServing(f"another manager uses {self.home}") from None
+        self._know_secret()
+
+    def _know_secret(self) -> None:
+        try:
+            self._secret = admin.read_secret(self.home / "admin_key")
+        except OSError as error:
+            self.release()
+            raise GateFailed(f"{error.filename} cannot be used: {error.strerror}") from error
+        self.door = Door(self.socket, self._secret)
 
     def check_program(self) -> None:
         """Find the program and check its version, once.
@@ -122,14 +134,18 @@ class CaddyProcess:
             self._lock = None
 
     def adopt(self) -> bool:
-        """Take over the Caddy of an earlier manager if it still answers; end one that does not."""
-        recorded = self._read_record()
-        self._who = self._at_socket() if admin.answers(self.socket) else None
-        if recorded and recorded != self._who and self._is_caddy(recorded):
-            self._end(recorded)
+        """Take over the Caddy of an earlier manager if it still answers; end one that does not.
+
+        One that does not know the secret, because its file was lost, cannot be taken over.
+        """
+        found = self._at_socket()
+        self._who = found if self._find_door() else None
+        for other in (record.read(self._record), found):
+            if other and other != self._who and self._is_caddy(other):
+                self._end(other)
         if self._who is None:
             return False
-        self._write_record()
+        record.write(self._record, self._who)
         return True
 
     def begin(self) -> None:
@@ -143,9 +159,9 @@ class CaddyProcess:
         self._child = self._spawn()
         self._who = identity.read(self._child.pid)
         if self._who is not None:
-            self._write_record()
+            record.write(self._record, self._who)
         deadline = time.monotonic() + START_S
-        while not admin.answers(self.socket):
+        while not admin.answers(self.door):
             if self._child.poll() is not None:
                 self._who = None
                 raise admin.LoadRefused(f"Caddy does not start: {self._why(before)}")
@@ -153,6 +169,24 @@ class CaddyProcess:
                 self.end()
                 raise GateFailed(f"Caddy does not answer at {self.socket} within {START_S:g} s")
             time.sleep(POLL_S)
+
+    def load(self, text: str) -> None:
+        """Put a Caddyfile into force.
+
+        Raises:
+            LoadRefused: Caddy does not accept it and goes on with what it had.
+            NoAnswer: whether it is in force is not known.
+        """
+        try:
+            admin.load(self.door, with_secret(text, self._secret))
+        finally:
+            if not self.door.secret:
+                self._find_door()
+
+    def _find_door(self) -> bool:
+        found = admin.find_door(self.socket, self._secret)
+        self.door = found or Door(self.socket, self._secret)
+        return found is not None
 
     def end(self) -> None:
         """End it and wait until it is gone."""
@@ -215,6 +249,7 @@ class CaddyProcess:
             )
         return {
             "CADDY_ADMIN_SOCKET": path,
+            "CADDY_ADMIN_SECRET": self._secret,
             "XDG_DATA_HOME": str(self.home / "share"),
             "XDG_CONFIG_HOME": str(self.home / "config"),
         }
@@ -244,25 +279,6 @@ class CaddyProcess:
 
     def _names(self) -> tuple[str, ...]:
         return ("caddy", self._program.resolve().name) if self._program else ("caddy",)
-
-    def _read_record(self) -> Identity | None:
-        try:
-            record = json.loads(self._record.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return identity.from_dict(record) if isinstance(record, dict) else None
-
-    def _write_record(self) -> None:
-        if self._who is None:
-            return
-        draft = self._record.with_suffix(".new")
-        try:
-            draft.unlink(missing_ok=True)
-            draft.touch(mode=0o600)
-            draft.write_text(json.dumps(self._who.to_dict()) + "\n", encoding="utf-8")
-            draft.replace(self._record)
-        except OSError as error:
-            raise GateFailed(f"{self._record} cannot be written: {error.strerror}") from error
 
     def _why(self, start: int) -> str:
         """Say why Caddy ended: what it printed since byte ``start``, else what ``adapt`` says.

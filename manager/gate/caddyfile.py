@@ -14,9 +14,17 @@ from pathlib import Path
 from manager.errors import GateFailed
 from manager.gate.render import BEGIN, END
 
-ADMIN_LINE = "admin unix/{$CADDY_ADMIN_SOCKET:data/caddy/admin.sock}|0600"
-"""Must stand in the file: without it Caddy's admin interface moves to a port that every program of
-the machine can reach, and with it the power to open all gates."""
+SECRET_WORD = "{$CADDY_ADMIN_SECRET:^nobody^}"  # noqa: S105 - the place of one
+OLD_ADMIN_LINE = "admin unix/{$CADDY_ADMIN_SOCKET:data/caddy/admin.sock}|0600"
+"""What stood there before there was a secret; taken, and written anew as ``ADMIN_LINES``."""
+
+ADMIN_LINES = (f"{OLD_ADMIN_LINE} {{", f"origins {SECRET_WORD}", "enforce_origin", "}")
+"""Must stand in the file: without them Caddy's admin interface moves to a port that every program
+of the machine can reach, or answers every program of this account, and with it the power to open
+all gates (https://caddyserver.com/docs/caddyfile/options#admin)."""
+
+_LOG_LINE = "request>headers>Referer delete"
+_LOG_LINES_FOR_SECRET = ("headers>Origin delete", "origins delete")
 
 RESTORE = "put it back from the shipped Caddyfile (git checkout Caddyfile)"
 
@@ -34,10 +42,10 @@ class Outside:
 
 
 def split(text: str, path: Path) -> Outside:
-    """Find the operator's lines.
+    """Find the operator's lines; admin lines of an earlier version come out as today's.
 
     Raises:
-        GateFailed: a marker or the admin line is missing, or stands twice; says which and where.
+        GateFailed: a marker or the admin lines are missing, or stand twice; says which and where.
     """
     lines = text.splitlines(keepends=True)
     begin = _only_line(lines, BEGIN, path)
@@ -46,13 +54,48 @@ def split(text: str, path: Path) -> Outside:
         raise GateFailed(
             f"{path}: line {end + 1} (# <<<) stands above line {begin + 1} (# >>>); {RESTORE}"
         )
-    outside = Outside("".join(lines[:begin]), "".join(lines[end + 1 :]))
-    own = [line.strip() for line in lines[:begin] + lines[end + 1 :]]
-    if own.count(ADMIN_LINE) != 1:
-        raise GateFailed(
-            f"{path}: the first block must hold the line «{ADMIN_LINE}» once; {RESTORE}"
-        )
-    return outside
+    above, below = _renewed(lines[:begin]), _renewed(lines[end + 1 :])
+    own = [line.strip() for line in above + below]
+    at = [number for number, line in enumerate(own) if line == ADMIN_LINES[0]]
+    if len(at) != 1 or tuple(own[at[0] : at[0] + len(ADMIN_LINES)]) != ADMIN_LINES:
+        shown = " ⏎ ".join(ADMIN_LINES)
+        raise GateFailed(f"{path}: the first block must hold the lines «{shown}» once; {RESTORE}")
+    return Outside("".join(above), "".join(below))
+
+
+def is_old(text: str) -> bool:
+    """Tell whether the file has the admin line of an earlier version."""
+    return any(line.strip() == OLD_ADMIN_LINE for line in text.splitlines())
+
+
+def with_secret(text: str, secret: str) -> str:
+    """Give the text as Caddy is to load it; the file keeps the placeholder.
+
+    A Caddy that another version began has no such variable in its environment.
+    """
+    return text.replace(SECRET_WORD, secret)
+
+
+def _renewed(lines: list[str]) -> list[str]:
+    """Put today's admin lines in the place of the old one, and keep the secret out of the log."""
+    if OLD_ADMIN_LINE not in [line.strip() for line in lines]:
+        return lines
+    told = [line.strip() for line in lines]
+    new: list[str] = []
+    for line in lines:
+        if line.strip() == OLD_ADMIN_LINE:
+            first, second, third, last = ADMIN_LINES
+            new += [_like(line, word) for word in (first, f"\t{second}", f"\t{third}", last)]
+            continue
+        if line.strip() == _LOG_LINE:
+            new += [_like(line, word) for word in _LOG_LINES_FOR_SECRET if word not in told]
+        new.append(line)
+    return new
+
+
+def _like(line: str, content: str) -> str:
+    """Give a line with the white space around it, the line's end included, of another."""
+    return line.replace(line.strip(), content)
 
 
 def _only_line(lines: list[str], marker: str, path: Path) -> int:

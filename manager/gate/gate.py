@@ -186,7 +186,7 @@ class Gate:
 
     def _tidy(self) -> None:
         runtime.offload(self._caddy.trim_log)
-        answers = self._caddy.stopped() or admin.answers(self._caddy.socket)
+        answers = self._caddy.stopped() or admin.answers(self._caddy.door)
         self._silence = None if answers else "Caddy runs, but does not answer its control socket"
         with self._lock:
             if self._on and (self._live.freed() or self._live.openings != self._wanted):

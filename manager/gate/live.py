@@ -130,14 +130,14 @@ class Live:
     def _load(self, text: str) -> None:
         before, self.openings = self.openings, None
         try:
-            admin.load(self._caddy.socket, text)
+            self._caddy.load(text)
         except admin.LoadRefused:
             self.openings = before  # Caddy goes on with what it had
             raise
 
     def _roll_back(self, openings: dict[int, Opening] | None, text: str) -> None:
         try:
-            admin.load(self._caddy.socket, text)
+            self._caddy.load(text)
         except GateFailed as error:
             log.warning("Caddy: the configuration before cannot be put back: %s", error.message)
         else:
@@ -151,6 +151,8 @@ class Live:
             outside = caddyfile.read(ROOT / "Caddyfile")
         if outside is None:
             raise GateFailed(f"there is no {self._path}; {caddyfile.RESTORE}")
+        if caddyfile.is_old(outside):
+            log.info("%s: the admin line of an earlier version is replaced", self._path)
         block = render(self._rows, wanted, self._look, self._templates, self.left_out)
         return found, caddyfile.split(outside, self._path).around(block)
 

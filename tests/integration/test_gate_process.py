@@ -21,6 +21,7 @@ from manager.gate import probe
 from manager.gate.gate import Gate, new_token
 from manager.gate.opening import Opening
 from manager.gate.program import find_program
+from manager.gate.reload import reload
 from manager.identity import Identity
 from manager.settings import ROOT, Settings
 from tests.support.gate import echoes, knock, open_websocket, project, running_gate, upstream
@@ -348,15 +349,7 @@ def test_data_directory_elsewhere(tmp_path: Path) -> None:
     of = project(tmp_path / "project", rows=1, DATA_DIR=str(tmp_path / "elsewhere" / "d"))
     with running_gate(of) as gate:
         gate.apply({of.ports[0].port: Opening(new_token())})
-        done = subprocess.run(
-            [find_program(""), "reload", "--config", "Caddyfile"],
-            cwd=of.caddyfile.parent,
-            env={**os.environ, "CADDY_ADMIN_SOCKET": "../elsewhere/d/caddy/admin.sock"},
-            timeout=60,
-            check=False,
-            capture_output=True,
-        )
-        assert done.returncode == 0
+        reload(of)
 
 
 def test_unusable_data_directory_is_told_and_healed(

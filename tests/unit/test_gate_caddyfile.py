@@ -9,15 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manager.errors import GateFailed
-from manager.gate.caddyfile import ADMIN_LINE, Draft, read, split
+from manager.gate.caddyfile import ADMIN_LINES, OLD_ADMIN_LINE, Draft, read, split, with_secret
 from manager.gate.render import BEGIN, END
 
 HERE = Path("Caddyfile")
-HEAD = f"{{\n\t{ADMIN_LINE}\n}}\n"
+ADMIN_LINE = ADMIN_LINES[0]
+HEAD = "{\n" + "".join(f"\t{line}\n" for line in ADMIN_LINES) + "}\n"
+OLD_HEAD = f"{{\n\t{OLD_ADMIN_LINE}\n\tauto_https off\n}}\n"
 BLOCK = f"{BEGIN} x\ninside\n{END} y\n"
 
 LINES = st.text(st.characters(exclude_categories=["Cs"]), max_size=200).filter(
-    lambda text: not any(word in text for word in (BEGIN, END, ADMIN_LINE))
+    lambda text: not any(word in text for word in (BEGIN, END, OLD_ADMIN_LINE))
 )
 
 
@@ -38,11 +40,15 @@ def test_windows_line_ends_of_the_operator_stay() -> None:
         ("", f"«{BEGIN}» is missing"),
         (HEAD, f"«{BEGIN}» is missing"),
         (HEAD + BEGIN + "\n", f"«{END}» is missing"),
-        (HEAD + BLOCK + BLOCK, "is in lines 4, 7"),
-        (HEAD + f"{END}\n{BEGIN}\n", "line 4 (# <<<) stands above line 5 (# >>>)"),
+        (HEAD + BLOCK + BLOCK, "is in lines 7, 10"),
+        (HEAD + f"{END}\n{BEGIN}\n", "line 7 (# <<<) stands above line 8 (# >>>)"),
         (BLOCK, ADMIN_LINE),
         ("{\n\tadmin localhost:2019\n}\n" + BLOCK, ADMIN_LINE),
         (BLOCK.replace("inside", ADMIN_LINE), ADMIN_LINE),
+        (HEAD.replace("\tenforce_origin\n", "") + BLOCK, ADMIN_LINE),
+        (HEAD.replace("^nobody^", "localhost") + BLOCK, ADMIN_LINE),
+        (OLD_HEAD + OLD_HEAD + BLOCK, ADMIN_LINE),
+        (HEAD + OLD_HEAD + BLOCK, ADMIN_LINE),
     ],
 )
 def test_what_is_wrong_is_said_with_its_line_and_what_to_do(text: str, words: str) -> None:
@@ -50,6 +56,28 @@ def test_what_is_wrong_is_said_with_its_line_and_what_to_do(text: str, words: st
         split(text, HERE)
     assert words in failure.value.message
     assert "Caddyfile" in failure.value.message
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_admin_line_of_an_earlier_version_is_replaced_and_nothing_else(end: str) -> None:
+    old = OLD_HEAD.replace("\n", end) + f"# mine{end}" + BLOCK
+    outside = split(old, HERE)
+    new = end.join(f"\t{line}" for line in ADMIN_LINES[:1])
+    new += "".join(f"{end}\t\t{line}" for line in ADMIN_LINES[1:3]) + f"{end}\t{ADMIN_LINES[3]}"
+    assert outside.above == (
+        OLD_HEAD.replace("\n", end).replace(f"\t{OLD_ADMIN_LINE}", new) + f"# mine{end}"
+    )
+    assert split(outside.around(BLOCK), HERE) == outside
+
+
+def test_admin_line_of_an_earlier_version_takes_the_secret_out_of_the_log_too() -> None:
+    line = "\t\trequest>headers>Referer delete\n"
+    assert split(OLD_HEAD + line + BLOCK, HERE).above.endswith("\t\theaders>Origin delete\n\t\torigins delete\n" + line)
+    assert split(HEAD + line + BLOCK, HERE).above == HEAD + line
+
+
+def test_secret_goes_to_caddy_and_not_into_the_file() -> None:
+    assert "origins abc\n" in with_secret(HEAD, "abc")
 
 
 def test_draft_is_private_from_the_first_byte_and_changes_nothing_yet(tmp_path: Path) -> None:
