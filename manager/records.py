@@ -5,12 +5,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from manager.states import State
 
 GUARD_HEADER = "X-ComfyUI-Manager-Secret"
 """In which Caddy and the watch show an instance its secret."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where an instance answers; ``host`` is a name or a number without brackets."""
+
+    host: str
+    port: int
+    scheme: str = "http"
+
+    @property
+    def authority(self) -> str:
+        """Give host and port as they stand in a URL (RFC 3986, section 3.2)."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine that instances run on, as its launcher finds it.
+
+    ``level`` is the isolation in force, ``landlock`` the ABI of its kernel (0: none), ``layers``
+    the ways in which a tree is ended, ``refused`` why each higher level cannot be had, by level,
+    and ``root`` whether launches are begun by root.
+    """
+
+    name: str
+    level: str
+    landlock: int
+    layers: tuple[str, ...]
+    refused: Mapping[str, str]
+    root: bool
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ from typing import Protocol
 from manager.comfyui_flags import explain, forbidden_flags
 from manager.errors import LaunchFailed
 from manager.launcher.processes import MARKER
+from manager.launcher.protocol import GUARD
+from manager.launcher.pythons import homes
 from manager.ports import PortRow
 from manager.settings import ROOT, Settings, names
 
@@ -73,12 +75,16 @@ class Directories(Protocol):
 
 @dataclass(frozen=True)
 class Command:
-    """What is run. ``env`` is the whole environment and holds no secret."""
+    """What is run. ``env`` is the whole environment and holds no secret.
+
+    ``readable`` is what it cannot do without: its own folder, its Python's, and the guard's.
+    """
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
     cwd: Path
     demo: bool
+    readable: tuple[Path, ...] = ()
 
 
 def build_command(
@@ -117,7 +123,7 @@ def build_command(
     # Unbuffered, or the last lines before a crash never reach the log.
     env |= {MARKER: launch_id, "TMPDIR": str(workspace.temp), "PYTHONUNBUFFERED": "1"}
     argv = (program, str(script), *_arguments(row, card_kind, workspace), *settings.comfyui_args)
-    return Command(argv, env, cwd, demo)
+    return Command(argv, env, cwd, demo, needed(program, cwd, env))
 
 
 def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -139,6 +145,17 @@ def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
             env[name] = os.pathsep.join(entries)
     env.setdefault("PATH", os.defpath)
     return env
+
+
+def needed(program: str, cwd: Path, env: Mapping[str, str]) -> tuple[Path, ...]:
+    """List the folders a ComfyUI must be able to read, none of them twice.
+
+    Models and custom nodes that are linked in from elsewhere are for the operator to name.
+    """
+    packages = [Path(entry) for entry in env.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    named = [path for path in packages if path.is_absolute() and path != Path(path.anchor)]
+    folders = (cwd, cwd.resolve(), GUARD.parent.resolve(), *homes(program), *named)
+    return tuple(dict.fromkeys(folders))
 
 
 def _is_ours(entry: str) -> bool:

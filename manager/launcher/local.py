@@ -8,6 +8,7 @@ started again finds, looks at and ends the same launches. Called by ``lifecycle`
 from __future__ import annotations
 
 import builtins
+import os
 import re
 import shutil
 import signal
@@ -27,6 +28,7 @@ from manager.launcher.protocol import LaunchFacts, LaunchSpec, Liveness, Process
 from manager.launcher.refusals import check, reason_of
 from manager.launcher.run_dir import RunDir
 from manager.launcher.trees import end_survivors, end_whole_tree, owns
+from manager.records import Address, Node
 from manager.runtime import offload
 
 STUCK_AFTER_S = 3.0
@@ -34,6 +36,9 @@ STUCK_AFTER_S = 3.0
 
 _LAUNCH_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _SUPERVISOR = str(Path(supervisor.__file__).resolve())
+
+LOOPBACK = "127.0.0.1"
+"""The only host on which instances of this machine listen."""
 
 _NOTES = {
     supervisor.NO_RECORD: "nothing was started: the launch's record could not be written. "
@@ -68,6 +73,7 @@ class LocalLauncher:
             "cwd": str(spec.cwd),
             "at": time.time(),
             "labels": dict(spec.labels),
+            "port": spec.port,
         }
         try:
             begin = offload(run.create, meta, spec.secret)
@@ -86,6 +92,16 @@ class LocalLauncher:
             return self._look(run, launch_id)
         except OSError:
             return ProcessReport(Liveness.UNKNOWN)
+
+    def address(self, launch_id: str) -> Address | None:
+        """Say where a launch was told to listen; None for one of which that was not noted."""
+        port = offload(self._run(launch_id).meta).get("port")
+        return Address(LOOPBACK, port) if isinstance(port, int) and port > 0 else None
+
+    def probe(self) -> tuple[Node, ...]:
+        """Say what this machine offers."""
+        layers = ("supervisor", "marker")
+        return (Node("local", "directories", 0, layers, {}, root=os.geteuid() == 0),)
 
     def stop(self, launch_id: str, *, force: bool) -> None:
         """Ask the tree to end (``force`` false) or kill all of it; only ``poll`` says gone.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from manager.launcher.activity import Activity
+from manager.records import Address, Node
 
 GUARD = Path(__file__).with_name("guard.py")
 
@@ -33,6 +34,8 @@ class LaunchSpec:
     ``guard`` (the web framework that is guarded, see ``guard.py``) ``argv`` is a Python and its
     script, and ``secret`` what they ask for; it is handed over in a file.
     ``labels`` are kept beside the launch: they tell people whose it is if the database is lost.
+    ``port`` is the one it will listen on, 0 for a program that does not; ``user_id`` whose it is,
+    0 for nobody's. It may write below ``writable`` and must at least be able to read ``readable``.
     """
 
     launch_id: str
@@ -43,6 +46,10 @@ class LaunchSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     guard: str | None = None
     secret: str | None = field(default=None, repr=False)
+    port: int = 0
+    user_id: int = 0
+    writable: tuple[Path, ...] = ()
+    readable: tuple[Path, ...] = ()
 
     def words(self, secret_file: Path) -> tuple[str, ...]:
         """Give what is run: ``argv``, behind the guard where there is one."""
@@ -88,6 +95,9 @@ class Launcher(Protocol):
     def poll(self, launch_id: str) -> ProcessReport:
         """Say how a launch is. Cheap (well under a millisecond), called every second."""
 
+    def address(self, launch_id: str) -> Address | None:
+        """Say where a launch answers, or will; None while nobody can tell."""
+
     def stop(self, launch_id: str, *, force: bool) -> None:
         """Ask the tree to end (``force`` false) or kill all of it; returns at once."""
 
@@ -102,3 +112,6 @@ class Launcher(Protocol):
 
     def list(self) -> list[str]:
         """List launch ids whose tree is not known to be gone."""
+
+    def probe(self) -> tuple[Node, ...]:
+        """Say which machines there are and how well each keeps its instances apart."""

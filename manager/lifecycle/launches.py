@@ -63,4 +63,8 @@ class Launches:
             },
             guard="flask" if command.demo else "aiohttp",
             secret=row.secret,
+            port=row.port,
+            user_id=user.id,
+            writable=(folder.path,),
+            readable=command.readable,
         )

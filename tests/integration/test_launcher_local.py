@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import fcntl
 import json
@@ -20,6 +21,7 @@ from manager.launcher import supervisor
 from manager.launcher.local import LocalLauncher
 from manager.launcher.protocol import LaunchSpec, Liveness
 from manager.launcher.run_dir import RunDir
+from manager.records import Address
 from tests.support.launcher import (
     ONE,
     TWO,
@@ -109,6 +111,17 @@ def test_an_unknown_launch_is_gone_and_stopping_it_harms_nobody(launcher: LocalL
     launcher.stop("never", force=True)
     assert launcher.logs("never", 100) == ""
     assert launcher.list() == []
+    assert launcher.address("never") is None
+
+
+def test_a_launch_answers_where_it_was_told_to(launcher: LocalLauncher, runs: Path) -> None:
+    launcher.start(dataclasses.replace(spec(ONE, runs.parent, *SLEEP), port=8123))
+    launcher.start(spec(TWO, runs.parent, *SLEEP))
+    for one in (launcher, LocalLauncher(runs)):
+        assert one.address(ONE) == Address("127.0.0.1", 8123)
+        assert one.address(TWO) is None
+    (runs / ONE / "meta").write_text("{")
+    assert launcher.address(ONE) is None
 
 
 def test_a_launch_is_alive_from_the_first_moment_and_known_by_its_pid(

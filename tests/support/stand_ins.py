@@ -11,6 +11,7 @@ from manager.gate.gate import GateHealth
 from manager.gate.opening import Opening
 from manager.launcher.activity import Activity
 from manager.launcher.protocol import LaunchFacts, LaunchSpec, Liveness, ProcessReport
+from manager.records import Address, Node
 
 IDLE = QueueAnswer(Work.IDLE, 0, 0)
 BUSY = QueueAnswer(Work.BUSY, 1, 2)
@@ -55,6 +56,13 @@ class Launcher:
 
     def logs(self, launch_id: str, max_bytes: int) -> str:
         return self.output[-max_bytes:]
+
+    def address(self, launch_id: str) -> Address | None:
+        spec = self.specs.get(launch_id)
+        return Address("127.0.0.1", spec.port) if spec else None
+
+    def probe(self) -> tuple[Node, ...]:
+        return (Node("stand-in", "directories", 0, (), {}, root=False),)
 
     def owns_port(self, launch_id: str, port: int) -> bool | None:
         alive = self.poll(launch_id).liveness is Liveness.ALIVE

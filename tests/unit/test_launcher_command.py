@@ -13,6 +13,8 @@ import pytest
 from manager.comfyui_flags import FORBIDDEN, forbidden_flags
 from manager.errors import LaunchFailed
 from manager.launcher.command import Command, build_command, clean_environment
+from manager.launcher.protocol import GUARD
+from manager.launcher.pythons import homes
 from manager.ports import make_row
 from manager.settings import ROOT, Settings, names
 from manager.workspace import Workspace
@@ -38,7 +40,7 @@ def comfyui(tmp_path: Path) -> Path:
 @pytest.fixture
 def place(tmp_path: Path) -> Workspace:
     at = tmp_path / "workspaces" / "1-alice"
-    return Workspace(at, at / "input", at / "output", at / "temp", at / "user")
+    return Workspace(at, at / "input", at / "output", at / "temp", at / "user", at / "home")
 
 
 def build(
@@ -215,3 +217,53 @@ def test_no_beginning_of_a_refused_flag_gets_past_argparse() -> None:
     for flag in FORBIDDEN:
         for end in range(3, len(flag) + 1):
             assert forbidden_flags([flag[:end]]), flag[:end]
+
+
+def test_what_it_must_be_able_to_read_is_named(comfyui: Path, place: Workspace) -> None:
+    program(comfyui / "venv" / "bin" / "python")
+    packages = comfyui.parent / "packages"
+    command = build(comfyui, place, environ={"PATH": "/usr/bin", "PYTHONPATH": f"{packages}:/"})
+    assert {comfyui, GUARD.parent, packages} <= set(command.readable)
+    assert Path("/") not in command.readable
+
+
+def test_the_demo_reads_its_own_folder_and_packages(place: Workspace, tmp_path: Path) -> None:
+    readable = build(tmp_path / "none", place).readable
+    for needed in (ROOT / "demo", Path(sys.prefix), Path(sys.base_prefix)):
+        assert needed in readable
+
+
+def installation(folder: Path) -> Path:
+    (folder / "lib" / "python3.11").mkdir(parents=True)
+    return program(folder / "bin" / "python3.11")
+
+
+def test_a_venv_needs_what_it_was_made_from(tmp_path: Path) -> None:
+    base = installation(tmp_path / "base")
+    (tmp_path / "opt").symlink_to(base.parent.parent)
+    venv = tmp_path / "venv"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "pyvenv.cfg").write_text(f"home = {tmp_path}/opt/bin\nversion = 3.11\n")
+    link = venv / "bin" / "python"
+    link.symlink_to(tmp_path / "opt" / "bin" / "python3.11")
+    assert homes(str(link)) == (venv, tmp_path / "opt", base.parent.parent)
+    link.unlink()
+    copied = program(link)
+    assert homes(str(copied)) == (venv, *homes(str(tmp_path / "opt" / "bin" / "python")))
+
+
+@pytest.mark.parametrize("folder", ["bin", "sub/bin"])
+def test_a_python_that_is_no_installation_opens_its_own_folder_only(
+    tmp_path: Path, folder: str
+) -> None:
+    assert homes(str(program(tmp_path / folder / "python"))) == (tmp_path / folder,)
+
+
+def test_links_in_a_ring_end(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    assert homes(str(tmp_path / "a")) == (tmp_path,)
+
+
+def test_python_in_the_root_folder_does_not_open_the_disk() -> None:
+    assert Path("/") not in homes("/bin/python3")
