@@ -71,14 +71,11 @@ def send(identity: Identity, number: signal.Signals) -> bool:
     Raises:
         PermissionError: the process belongs to another user.
     """
-    descriptor = _pin(identity.pid)
+    descriptor = pin(identity.pid)
     try:
         if not alive(identity):
             return False
-        if descriptor is None:
-            os.kill(identity.pid, number)
-        else:
-            signal.pidfd_send_signal(descriptor, number)
+        send_pinned(identity.pid, descriptor, number)
     except ProcessLookupError:
         return False
     finally:
@@ -87,9 +84,23 @@ def send(identity: Identity, number: signal.Signals) -> bool:
     return True
 
 
-def _pin(pid: int) -> int | None:
+def pin(pid: int) -> int | None:
+    """Open a descriptor (to be closed) for whoever has a number now; None where there is none."""
     try:
         return os.pidfd_open(pid)
-    except OSError:
+    except (AttributeError, OSError):
         # No such process, which the caller finds out, or no such system call.
         return None
+
+
+def send_pinned(pid: int, descriptor: int | None, number: signal.Signals) -> None:
+    """Signal who was pinned; without a descriptor, who has the number.
+
+    Raises:
+        ProcessLookupError: that process has ended.
+        PermissionError: it belongs to another user.
+    """
+    if descriptor is None:
+        os.kill(pid, number)
+    else:
+        signal.pidfd_send_signal(descriptor, number)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from manager.identity import alive
+from manager.launcher.layers import Layers
 from manager.launcher.processes import PROC, all_stats, descendants, survivors
 from manager.launcher.run_dir import RunDir
 
@@ -52,7 +53,7 @@ def of_launch(run: RunDir, launch_id: str) -> Activity:
     chief, main = run.identities()
     if chief is not None and alive(chief):
         return measure(one.pid for one in descendants(all_stats(), [chief.pid]))
-    return measure(one.pid for one in survivors(launch_id, main))
+    return measure(one.pid for one in survivors(launch_id, main, Layers(run.groups())))
 
 
 def measure(pids: Iterable[int]) -> Activity:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import builtins
 import os
-import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,22 +17,21 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from manager.errors import LaunchFailed
-from manager.identity import Identity, alive, send
-from manager.launcher import activity, logs, supervisor, trees
+from manager.identity import send
+from manager.launcher import account, activity, cgroups, logs, runs, supervisor, trees
 from manager.launcher.activity import Activity
 from manager.launcher.listeners import listening_inodes
-from manager.launcher.processes import MARKER, all_stats, marked, survivors
+from manager.launcher.processes import MARKER, survivors
 from manager.launcher.protocol import LaunchFacts, LaunchSpec, Liveness, ProcessReport
 from manager.launcher.refusals import check, reason_of
 from manager.launcher.run_dir import RunDir
-from manager.launcher.trees import end_survivors, end_whole_tree, owns
+from manager.launcher.trees import owns
 from manager.records import Address, Node
 from manager.runtime import offload
 
 STUCK_AFTER_S = 3.0
 """Time a supervisor has for a kill, before its tree is killed without it."""
 
-_LAUNCH_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _SUPERVISOR = str(Path(supervisor.__file__).resolve())
 
 LOOPBACK = "127.0.0.1"
@@ -58,6 +55,9 @@ class LocalLauncher:
         self._supervisors: dict[str, subprocess.Popen[bytes]] = {}
         self._notes: dict[str, str] = {}
         self._forced_at: dict[str, float] = {}
+        # Launches that are gone by more than a supervisor's word.
+        self._proven: set[str] = set()
+        self._accounts = account.accounts(account.BASE)
 
     def start(self, spec: LaunchSpec) -> None:
         """Begin a launch; the same id a second time starts nothing.
@@ -112,10 +112,10 @@ class LocalLauncher:
         own = self._supervisors.get(launch_id)
         supervised = own is not None and own.poll() is None
         try:
-            chief, main = run.identities()
+            chief, _ = run.identities()
             if supervised or run.locked():
                 if force and self._stuck(launch_id) and chief is not None:
-                    offload(end_whole_tree, launch_id, chief, main)
+                    offload(trees.end_stuck, run, launch_id, self._accounts, chief)
                     return
                 # A supervisor that was stopped (SIGSTOP) does its work once it is continued.
                 for number in (signal.SIGUSR1, signal.SIGCONT) if force else (signal.SIGTERM,):
@@ -123,8 +123,8 @@ class LocalLauncher:
                         own.send_signal(number)
                     elif chief is not None:
                         send(chief, number)
-            elif not run.gone():
-                offload(end_survivors, launch_id, main, force)
+            else:
+                offload(trees.end_left_over, run, launch_id, self._accounts, force)
         except OSError:
             # Nobody can tell how it is now: poll says UNKNOWN, and the caller asks again.
             return
@@ -153,7 +153,7 @@ class LocalLauncher:
         """List launch ids whose tree is not known to be gone, by one scan of /proc."""
         # A copy: another thread may start something meanwhile.
         own = [name for name, child in dict(self._supervisors).items() if child.poll() is None]
-        return sorted({*own, *offload(self._found)})
+        return sorted({*own, *offload(runs.found, self._runs_dir, self._accounts)})
 
     def owns_port(self, launch_id: str, port: int) -> bool | None:
         """Tell whether whoever listens on 127.0.0.1:``port`` belongs to this launch.
@@ -193,13 +193,14 @@ class LocalLauncher:
         Returns:
             How many were removed.
         """
-        removed = offload(self._prune, keep)
+        removed = offload(runs.prune, self._runs_dir, keep)
         for launch_id in removed:
             self._notes.pop(launch_id, None)
+            self._proven.discard(launch_id)
         return len(removed)
 
     def _run(self, launch_id: str) -> RunDir:
-        if not _LAUNCH_ID.match(launch_id):
+        if not runs.LAUNCH_ID.match(launch_id):
             raise ValueError(f"not a launch id: {launch_id!r}")
         return RunDir(self._runs_dir / launch_id)
 
@@ -229,7 +230,7 @@ class LocalLauncher:
                     start_new_session=True,
                 )
         except (OSError, ValueError) as error:
-            offload(_remove, run.path)
+            offload(runs.remove, run)
             why = reason_of(error, run.path) if isinstance(error, OSError) else str(error)
             raise LaunchFailed(why) from error
 
@@ -239,58 +240,20 @@ class LocalLauncher:
         # The lock before the record of the end: a supervisor writes that and then lets go.
         if run.locked() or running:
             # Held, or ours and on the way to taking it or to its own exit.
+            self._proven.discard(launch_id)
             _, main = run.identities()
             return ProcessReport(Liveness.ALIVE, pid=main.pid if main else None)
-        if not run.gone():
-            _, main = run.identities()
-            left = offload(survivors, launch_id, main)
+        if not (run.gone() and launch_id in self._proven):
+            left = offload(trees.left_over, run, launch_id, self._accounts)
             if left:
                 return ProcessReport(Liveness.ALIVE, pid=left[0].pid, supervised=False)
             if run.path.exists():
+                offload(cgroups.remove, run.groups())
                 run.mark_gone()
+                self._proven.add(launch_id)
         self._forced_at.pop(launch_id, None)
         if own is not None:
             self._supervisors.pop(launch_id, None)
             if own.returncode in _NOTES:
                 self._notes[launch_id] = _NOTES[own.returncode]
         return ProcessReport(Liveness.GONE, exit_code=run.exit_code())
-
-    def _found(self) -> builtins.list[str]:
-        try:
-            runs = [RunDir(path) for path in self._runs_dir.iterdir()]
-        except FileNotFoundError:
-            return []
-        runs = [run for run in runs if _LAUNCH_ID.match(run.path.name)]
-        unclear = [run for run in runs if _locked(run) or not run.gone()]
-        if all(_locked(run) for run in unclear):
-            return [run.path.name for run in unclear]
-        with_marker = marked(all_stats())
-        return [run.path.name for run in unclear if _locked(run) or _left(run, with_marker)]
-
-    def _prune(self, keep: int) -> builtins.list[str]:
-        try:
-            runs = [RunDir(path) for path in self._runs_dir.iterdir()]
-        except FileNotFoundError:
-            return []
-        ended = [run for run in runs if run.gone() and not _locked(run)]
-        ended.sort(key=lambda run: (run.path / "gone").stat().st_mtime_ns, reverse=True)
-        for run in ended[keep:]:
-            _remove(run.path)
-        return [run.path.name for run in ended[keep:]]
-
-
-def _locked(run: RunDir) -> bool:
-    """Tell whether a supervisor lives; yes on doubt, for what is only listed or spared."""
-    try:
-        return run.locked()
-    except OSError:
-        return True
-
-
-def _left(run: RunDir, with_marker: dict[str, list[Identity]]) -> bool:
-    _, main = run.identities()
-    return run.path.name in with_marker or (main is not None and alive(main))
-
-
-def _remove(path: Path) -> None:
-    shutil.rmtree(path, ignore_errors=True)

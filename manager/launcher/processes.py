@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from manager.identity import Identity, alive, boot_id
+from manager.launcher.layers import NONE, Layers
 
 MARKER = "COMFYUI_MANAGER_LAUNCH"
 """Environment variable that carries the launch id into every descendant that keeps it."""
@@ -84,11 +85,12 @@ def descendants(stats: Iterable[Stat], roots: Iterable[int]) -> list[Identity]:
     return list(found.values())
 
 
-def survivors(launch_id: str, main: Identity | None) -> list[Identity]:
+def survivors(launch_id: str, main: Identity | None, layers: Layers = NONE) -> list[Identity]:
     """Find what is left of a launch whose supervisor is dead, the main process first.
 
-    That is: its recorded main process, who carries the marker, and all below these. A descendant
-    that dropped the marker *and* lost its parents cannot be told from anybody else's process.
+    That is: its recorded main process, who carries the marker, who is held by its ``layers``, and
+    all below these. Without layers, a descendant that dropped the marker *and* lost its parents
+    cannot be told from anybody else's process.
 
     Raises:
         OSError: /proc cannot be listed.
@@ -97,9 +99,22 @@ def survivors(launch_id: str, main: Identity | None) -> list[Identity]:
     found = marked(stats).get(launch_id, [])
     if main is not None and alive(main):
         found = [main] + [one for one in found if one != main]
+    found += [one for one in held(stats, layers) if one not in found]
     known = {one.pid for one in found}
     below = descendants(stats, known)
     return found + [one for one in below if one.pid not in known]
+
+
+def held(stats: Iterable[Stat], layers: Layers) -> list[Identity]:
+    """Find whom a launch's layers hold.
+
+    Raises:
+        OSError: /proc cannot be listed.
+    """
+    boot = boot_id()
+    # Asked after the numbers were read, so a number that was given away meanwhile is left out.
+    members = layers.members()
+    return [Identity(one.pid, one.start_ticks, boot) for one in stats if one.pid in members]
 
 
 def launch_of(pid: int) -> str:

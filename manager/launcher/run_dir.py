@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from manager.identity import Identity, from_dict
+from manager.identity import Identity, boot_id, from_dict
+from manager.launcher import cgroups
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
@@ -109,6 +110,11 @@ class RunDir:
         except OSError:
             return
 
+    def of_earlier_boot(self) -> bool:
+        """Tell whether the launch began before the machine did: nothing of it can live."""
+        noted = self._read("record").get("boot_id")
+        return isinstance(noted, str) and noted != boot_id()
+
     def identities(self) -> tuple[Identity | None, Identity | None]:
         """Give the recorded supervisor and main process."""
         record = self._read("record")
@@ -120,6 +126,15 @@ class RunDir:
             return (self.path / "record").stat().st_uid
         except OSError:
             return None
+
+    def account(self) -> int | None:
+        """Give the launch's own account; None when it runs as the manager, or nobody knows."""
+        uid = self.meta().get("uid")
+        return uid if type(uid) is int else None
+
+    def groups(self) -> tuple[Path, ...]:
+        """Give the launch's control groups, of which none may be there any more."""
+        return cgroups.of_launch(self.path.name, self.meta().get("groups"))
 
     def exit_code(self) -> int | None:
         """Give how the main process ended, negative for a signal; None when nobody saw it."""

@@ -11,44 +11,103 @@ import signal
 from collections.abc import Iterable
 
 from manager.identity import Identity, alive, send
+from manager.launcher import account
+from manager.launcher.layers import NONE, Layers, layers_of
 from manager.launcher.listeners import held_inodes, listening_inodes
-from manager.launcher.processes import PROC, all_stats, descendants, launch_of, read_stat, survivors
+from manager.launcher.processes import (
+    PROC,
+    all_stats,
+    descendants,
+    held,
+    launch_of,
+    read_stat,
+    survivors,
+)
 from manager.launcher.run_dir import RunDir
 
 QUIET_ROUNDS = 3
 MOST_ROUNDS = 100
 
 
-def end_survivors(launch_id: str, main: Identity | None, force: bool) -> None:
+def left_over(run: RunDir, launch_id: str, ours: range) -> list[Identity]:
+    """Find what is left of a launch that has no supervisor any more, the main process first.
+
+    Where a supervisor saw the end, its word is checked by the layers, which do not need it.
+
+    Args:
+        run: the launch's directory.
+        launch_id: its id.
+        ours: the accounts that are the manager's to hand out.
+
+    Raises:
+        OSError: /proc cannot be listed.
+    """
+    layers = layers_of(run, ours)
+    if run.gone():
+        return held(all_stats(), layers) if layers.members() else []
+    return survivors(launch_id, run.identities()[1], layers)
+
+
+def end_left_over(run: RunDir, launch_id: str, ours: range, force: bool) -> None:
+    """End what ``left_over`` finds: ask it to, or by force.
+
+    Raises:
+        OSError: /proc cannot be listed.
+    """
+    layers = layers_of(run, ours)
+    if not run.gone() or layers.members():
+        end_survivors(launch_id, run.identities()[1], force, layers)
+
+
+def end_stuck(run: RunDir, launch_id: str, ours: range, chief: Identity) -> None:
+    """Kill a launch whose supervisor lives but does nothing.
+
+    Raises:
+        OSError: /proc cannot be listed.
+    """
+    end_whole_tree(launch_id, chief, run.identities()[1], layers_of(run, ours))
+
+
+def end_survivors(
+    launch_id: str, main: Identity | None, force: bool, layers: Layers = NONE
+) -> None:
     """Signal what a killed supervisor left: once politely, or until three scans find nobody.
 
-    No pause between the scans: each takes milliseconds, and nothing here may sleep.
+    By force, the layers that miss nobody come first, and the marks last. No pause between the
+    scans: each takes milliseconds, and nothing here may sleep.
+
+    Raises:
+        OSError: /proc cannot be listed.
     """
     if not force:
-        for one in survivors(launch_id, main)[:1]:
+        for one in survivors(launch_id, main, layers)[:1]:
             send(one, signal.SIGTERM)
         return
+    layers.end()
     quiet = 0
     for _ in range(MOST_ROUNDS):
-        left = survivors(launch_id, main)
+        left = survivors(launch_id, main, layers)
         quiet = 0 if left else quiet + 1
         if quiet == QUIET_ROUNDS:
             return
         _kill(left)
 
 
-def end_whole_tree(launch_id: str, chief: Identity, main: Identity | None) -> None:
+def end_whole_tree(
+    launch_id: str, chief: Identity, main: Identity | None, layers: Layers = NONE
+) -> None:
     """Kill a launch whose supervisor lives but does nothing, the supervisor last.
 
     Stopped or stuck, it is still the one to whom orphans are handed, so they stay below it and
     are met in the next scan; once it is gone they could hide. Nor does it collect its dead: as
     long as new dead appear below it, somebody is at work there whom no scan has met alive.
     """
+    layers.end()
     quiet, dead_before = 0, frozenset[int]()
     for _ in range(MOST_ROUNDS):
         for pid in _children(chief.pid):
             _kill_child(pid, chief.pid)
-        found = {one.pid: one for one in survivors(launch_id, main)}
+        found = {one.pid: one for one in survivors(launch_id, main, layers)}
         found |= {one.pid: one for one in descendants(all_stats(), [chief.pid])}
         # Its environment carries the launch's marker too.
         found.pop(chief.pid, None)
@@ -59,35 +118,28 @@ def end_whole_tree(launch_id: str, chief: Identity, main: Identity | None) -> No
         if quiet == QUIET_ROUNDS:
             break
     send(chief, signal.SIGKILL)
-    end_survivors(launch_id, main, force=True)
+    end_survivors(launch_id, main, True, layers)
 
 
 def suspects(run: RunDir, launch_id: str, pids: Iterable[int]) -> list[int]:
     """Say which of these processes may have come from a launch that is gone.
 
     A process that dropped every mark cannot be told for certain. It is suspect when it runs under
-    this launch's or this account, began after the launch did, and neither it nor any of its
-    ancestors belongs to another launch. Where nothing was recorded nobody is.
+    the launch's own account, its files' or the manager's, began after the launch did, and neither
+    it nor any of its ancestors belongs to another launch. Where nothing was recorded nobody is.
     """
     chief, _ = run.identities()
     if chief is None:
         return []
-    accounts = {os.geteuid(), run.owner()}
+    accounts = {os.geteuid(), run.owner(), run.account()}
     found = []
     for pid in pids:
         stat = read_stat(pid)
         if stat is None or pid == os.getpid() or stat.start_ticks < chief.start_ticks:
             continue
-        if _account(pid) in accounts and _launch_above(pid) in ("", launch_id):
+        if account.uids_of(pid) & accounts and _launch_above(pid) in ("", launch_id):
             found.append(pid)
     return sorted(found)
-
-
-def _account(pid: int) -> int | None:
-    try:
-        return (PROC / str(pid)).stat().st_uid
-    except OSError:
-        return None
 
 
 def _launch_above(pid: int) -> str:
@@ -140,6 +192,6 @@ def owns(run: RunDir, launch_id: str, port: int) -> bool | None:
     if chief is not None and alive(chief):
         tree = descendants(all_stats(), [chief.pid])
     else:
-        tree = survivors(launch_id, main)
+        tree = survivors(launch_id, main, Layers(run.groups()))
     # With SO_REUSEPORT two may listen side by side: all of them must be ours.
     return held_inodes((one.pid for one in tree), inodes) == inodes

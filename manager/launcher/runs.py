@@ -1,0 +1,78 @@
+"""The directory with one directory a launch: which of them are not known to be gone, which may go.
+
+Walks /proc and the disk: call through ``runtime.offload``.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from manager.identity import Identity, alive
+from manager.launcher import cgroups
+from manager.launcher.layers import layers_of
+from manager.launcher.processes import all_stats, marked
+from manager.launcher.run_dir import RunDir
+
+LAUNCH_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+
+
+def found(runs_dir: Path, ours: range) -> list[str]:
+    """List the launches whose tree is not known to be gone.
+
+    Args:
+        runs_dir: the directory.
+        ours: the accounts that are the manager's to hand out.
+
+    Raises:
+        OSError: the directory or /proc cannot be listed.
+    """
+    unclear = [run for run in _all(runs_dir) if _locked(run) or not run.gone()]
+    if all(_locked(run) for run in unclear):
+        return [run.path.name for run in unclear]
+    with_marker = marked(all_stats())
+    return [run.path.name for run in unclear if _locked(run) or _left(run, with_marker, ours)]
+
+
+def prune(runs_dir: Path, keep: int) -> list[str]:
+    """Remove the launches that are gone, with their control groups, all but the newest ``keep``.
+
+    Raises:
+        OSError: the directory cannot be listed.
+    """
+    ended = [run for run in _all(runs_dir) if run.gone() and not _locked(run)]
+    ended.sort(key=lambda run: (run.path / "gone").stat().st_mtime_ns, reverse=True)
+    # Who is in a group still is known by this directory alone.
+    removed = [run for run in ended[keep:] if not cgroups.members(run.groups())]
+    for run in removed:
+        remove(run)
+    return [run.path.name for run in removed]
+
+
+def remove(run: RunDir) -> None:
+    """Remove one launch's directory and control groups; what cannot go stays."""
+    cgroups.remove(run.groups())
+    shutil.rmtree(run.path, ignore_errors=True)
+
+
+def _all(runs_dir: Path) -> list[RunDir]:
+    try:
+        return [RunDir(path) for path in runs_dir.iterdir() if LAUNCH_ID.match(path.name)]
+    except FileNotFoundError:
+        return []
+
+
+def _locked(run: RunDir) -> bool:
+    """Tell whether a supervisor lives; yes on doubt, for what is only listed or spared."""
+    try:
+        return run.locked()
+    except OSError:
+        return True
+
+
+def _left(run: RunDir, with_marker: dict[str, list[Identity]], ours: range) -> bool:
+    _, main = run.identities()
+    if run.path.name in with_marker or (main is not None and alive(main)):
+        return True
+    return bool(layers_of(run, ours).members())
