@@ -24,9 +24,11 @@ import sys
 import time
 
 if __name__ == "__main__":
-    # Both packages above the one import below are empty but for a docstring.
+    # Both packages above the imports below are empty but for a docstring.
     sys.path.append(__file__.rsplit("/", 3)[0])
 
+from manager.launcher.below import ask, end_all, end_rest, reap, send, start_ticks, within
+from manager.launcher.notes import exit_text, last_line, say, write_file, write_record
 from manager.launcher.rotation import Log
 
 NO_RECORD = 74
@@ -41,39 +43,20 @@ NO_SUBREAPER = 71
 NO_EXEC = 127
 """Exit code noted for a child whose program could not be run, as shells do."""
 
+NOT_CONFINED = 77
+"""Exit code noted for a child that could not be confined, so nothing was run. ``confine`` has it
+too, but is not imported here for the sake of what a supervisor weighs."""
+
+DONE, DONE_WITHIN = b"+", b"="
+"""What is heard when the child is confined, the second from within a sandbox; why its program could
+not be run may follow. Anything else is why it could not be confined."""
+
 PR_SET_CHILD_SUBREAPER = 36
 LOCK_ATTEMPTS = 200
 LOCK_PAUSE_S = 0.005
 FIRST_LOOK_S = 1.0
-KILL_ROUND_S = 0.01
 NEWS = {signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD}
 DEAF_TO = {signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGPIPE}
-
-
-def say(text: str) -> None:
-    """Write one line into the instance's log; a full disk must not matter."""
-    try:  # noqa: SIM105
-        os.write(2, f"[supervisor] {text}\n".encode("utf-8", "replace"))
-    except OSError:
-        pass
-
-
-def start_ticks(pid: int) -> int:
-    """Give a process's start time in clock ticks since boot, field 22 of proc_pid_stat(5)."""
-    with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
-        return int(file.read().rsplit(b")", 1)[1].split()[19])
-
-
-def write_file(path: str, text: str) -> None:
-    """Write a small file whole or not at all."""
-    part = path + ".part"
-    file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        if os.write(file, text.encode()) != len(text.encode()):
-            raise OSError(28, "No space left on device")
-    finally:
-        os.close(file)
-    os.replace(part, path)  # noqa: PTH105
 
 
 def become_subreaper() -> None:
@@ -102,19 +85,9 @@ def take_lock(path: str) -> bool:
     return False
 
 
-def write_record(run_dir: str, child: int | None) -> None:
-    """Note who is who. Start ticks and the boot's id make the bare numbers unmistakable."""
-    with open("/proc/sys/kernel/random/boot_id") as file:  # noqa: PTH123
-        boot_id = file.read().strip()
-    me = os.getpid()
-    text = f'{{"boot_id": "{boot_id}", "supervisor": [{me}, {start_ticks(me)}]'
-    if child is not None:
-        text += f', "child": [{child}, {start_ticks(child)}]'
-    write_file(run_dir + "/record", text + "}\n")
-
-
-def run_child(argv: list[str], go: int, failed: int) -> None:
+def run_child(run_dir: str, argv: list[str], go: int, tell: int) -> None:
     """Wait in the fork until the record is written, then become the program. Never returns."""
+    code = NOT_CONFINED
     try:
         # Nothing to read means that the supervisor died or gave up: then nothing is started.
         if os.read(go, 1) != b"!":
@@ -125,31 +98,38 @@ def run_child(argv: list[str], go: int, failed: int) -> None:
         for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, set())
+        if os.path.lexists(run_dir + "/plan"):
+            from manager.launcher import confine
+
+            argv = confine.enter(run_dir, argv, tell)
+        else:
+            os.write(tell, DONE)
+        code = NO_EXEC
         os.execvp(argv[0], argv)  # noqa: S606 - no shell is the point
     except OSError as error:
-        os.write(failed, str(error.strerror).encode())
+        os.write(tell, (error.strerror or str(error)).encode())
     finally:
-        os._exit(NO_EXEC)
+        os._exit(code)
 
 
-def start(run_dir: str, argv: list[str]) -> tuple[int, str]:
+def start(run_dir: str, argv: list[str]) -> tuple[int, bytes]:
     """Fork, record, and only then let the child become ComfyUI.
 
     Returns:
-        The child's pid, and why it could not run its program (empty when it could). Such a child
-        ends by itself.
+        The child's pid and what was heard from it; one that does not run its program ends by
+        itself.
 
     Raises:
         OSError: the record could not be written; nothing runs.
     """
     go, let_go = os.pipe()
-    heard, failed = os.pipe()
+    heard, tell = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(let_go)
-        run_child(argv, go, failed)
+        run_child(run_dir, argv, go, tell)
     os.close(go)
-    os.close(failed)
+    os.close(tell)
     try:
         write_record(run_dir, child)
     except OSError:
@@ -161,64 +141,45 @@ def start(run_dir: str, argv: list[str]) -> tuple[int, str]:
     except BrokenPipeError:
         pass
     os.close(let_go)
-    # Ends at once in either way: a successful exec closes the other end.
-    reason = os.read(heard, 200).decode(errors="replace")
-    os.close(heard)
-    if reason:
-        say(f"cannot run {argv[0]}: {reason}")
-    return child, reason
+    # Ends by itself in every way: a successful exec closes the other end.
+    with open(heard, "rb") as said:  # noqa: PTH123
+        return child, said.read()
 
 
-def children() -> list[int]:
-    """List the direct children, adopted ones included.
-
-    Only these are ever signalled: nobody else can reap them, so their numbers cannot be reused.
-    """
-    me = os.getpid()
-    try:
-        with open(f"/proc/{me}/task/{me}/children") as file:  # noqa: PTH123
-            return [int(word) for word in file.read().split()]
-    except FileNotFoundError:
-        # Kernels without CONFIG_PROC_CHILDREN.
-        return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if is_mine(pid)]  # noqa: PTH208
-
-
-def is_mine(pid: int) -> bool:
-    """Tell a direct child."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
-            return int(file.read().rsplit(b")", 1)[1].split()[1]) == os.getpid()
-    except OSError:
-        return False
-
-
-def send(pid: int, number: signal.Signals) -> None:
-    """Signal a direct child that may have ended meanwhile."""
-    try:  # noqa: SIM105
-        os.kill(pid, number)
-    except (ProcessLookupError, PermissionError):
-        pass
-
-
-def reap(child: int) -> int | None:
-    """Collect everyone who has ended.
+def explain(run_dir: str, argv: list[str], heard: bytes) -> str:
+    """Say in the log why nothing runs.
 
     Returns:
-        The child's exit code, negative for a signal, when it was among them.
+        The reason; empty when the program runs.
     """
-    code = None
-    while True:
+    reason = heard.decode(errors="replace")
+    if heard.startswith((DONE, DONE_WITHIN)):
+        if reason[1:]:
+            say(f"cannot run {argv[0]}: {reason[1:]}")
+        return reason[1:]
+    reason = reason or last_line(run_dir + "/log") or "it ended before that"
+    say(f"nothing was started, it could not be confined: {reason}")
+    return reason
+
+
+def find_main(run_dir: str, child: int, heard: bytes) -> tuple[int, int]:
+    """Give pid and start ticks of the program itself; within a sandbox that is not the child.
+
+    It is recorded too then. Where that fails, the record keeps the sandbox's own first process.
+    """
+    if heard.startswith(DONE_WITHIN):
         try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return code
-        if pid == 0:
-            return code
-        if pid == child:
-            code = os.waitstatus_to_exitcode(status)
+            main = within(child) or child
+            ticks = start_ticks(main)
+            write_record(run_dir, main)
+        except OSError:
+            pass
+        else:
+            return main, ticks
+    return child, 0
 
 
-def watch(child: int, log: Log) -> int:
+def watch(child: int, main: tuple[int, int], log: Log) -> int:
     """Live with the child until it ends.
 
     Returns:
@@ -231,37 +192,11 @@ def watch(child: int, log: Log) -> int:
             send(child, signal.SIGKILL)
             end_all()
         elif news is not None and news.si_signo == signal.SIGTERM:
-            send(child, signal.SIGTERM)
-            # A stopped process notices nothing before it is continued.
-            send(child, signal.SIGCONT)
+            ask(child, *main)
         code = reap(child)
         if code is not None:
             return code
         wait_s = log.look()
-
-
-def end_all() -> None:
-    """Kill one generation of everything below; the next one is then ours by adoption."""
-    for pid in children():
-        send(pid, signal.SIGKILL)
-
-
-def end_rest() -> None:
-    """Kill until the kernel says that no child is left."""
-    while True:
-        end_all()
-        try:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if pid == 0:
-            signal.sigtimedwait({signal.SIGCHLD}, KILL_ROUND_S)
-
-
-def exit_text(code: int, reason: str) -> str:
-    """Write how the child ended as JSON, without importing ``json``."""
-    plain = "".join(c for c in reason if c.isprintable() and c not in '"\\')
-    return f'{{"code": {code}, "reason": "{plain}"}}\n'
 
 
 def main(run_dir: str, limit: int, argv: list[str]) -> int:
@@ -281,11 +216,14 @@ def main(run_dir: str, limit: int, argv: list[str]) -> int:
             return NO_LOCK
         log = Log(run_dir + "/log", limit)
         write_record(run_dir, None)
-        child, reason = start(run_dir, argv)
+        child, heard = start(run_dir, argv)
     except OSError as error:
         say(f"nothing was started, the record cannot be written: {error.strerror}")
         return NO_RECORD
-    code = watch(child, log)
+    reason = explain(run_dir, argv, heard)
+    code = watch(child, find_main(run_dir, child, heard), log)
+    if not heard.startswith((DONE, DONE_WITHIN)):
+        code = NOT_CONFINED
     # Kill first: the records may fail on a full disk, the killing must not.
     end_rest()
     try:

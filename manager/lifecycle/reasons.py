@@ -12,6 +12,7 @@ import re
 import signal
 from dataclasses import dataclass
 
+from manager.launcher.confine import NOT_CONFINED
 from manager.launcher.guard import NOT_GUARDED
 
 OUT_OF_MEMORY = "out_of_memory"
@@ -124,6 +125,9 @@ def of_exit(exit_code: int | None, output: str, *, oom_killed: bool) -> Reason:
         fatal = next((line for line in reversed(lines) if _FATAL.match(line)), "")
         return Reason(SIGNAL, fatal, exit_code)
     ours = [_OWN_LINE.sub("", line) for line in said if _OWN_LINE.match(line)]
+    if exit_code == NOT_CONFINED and ours:
+        # Whatever its words say, it is the operator's to see to.
+        return Reason(REFUSED, ours[-1], exit_code)
     if exit_code in {None, NO_EXEC, NOT_GUARDED} and ours:
         kind = next(filter(None, map(_kind_of, ours)), REFUSED)
         return Reason(kind, ours[-1], exit_code)

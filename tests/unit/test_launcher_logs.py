@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from manager.launcher import logs
 from manager.launcher.listeners import parse_listeners
+from manager.launcher.notes import exit_text
 from manager.launcher.run_dir import RunDir
-from manager.launcher.supervisor import exit_text
 
 TABLE = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode

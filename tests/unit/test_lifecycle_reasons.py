@@ -62,6 +62,8 @@ def why(code: int | None, output: str, *, oom: bool = False) -> tuple[str, str]:
         (None, "loading", "unseen", ""),
         (None, "[manager] nothing was started: no subreaper", "refused", None),
         (127, "[supervisor] cannot run python: No such file or directory", "refused", None),
+        (77, "loading\n[supervisor] not confined: Permission denied", "refused", None),
+        (77, "gave up", "exit_code", "gave up"),
         (None, "[supervisor] no record: No space left on device\n[manager] free", "disk_full", ""),
     ],
 )
