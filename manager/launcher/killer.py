@@ -24,9 +24,10 @@ def become(uid: int, spare: int) -> bool:
     os.setgroups([])
     os.setresgid(spare, spare, spare)
     os.setresuid(spare, uid, spare)
-    with open("/proc/self/status", encoding="ascii", errors="replace") as file:  # noqa: PTH123
+    # Bytes: this account may not be able to read the Python library that knows encodings.
+    with open("/proc/self/status", "rb") as file:  # noqa: PTH123
         # With a capability left, kill(2) would take everybody for its own.
-        powerless = "CapEff:\t0000000000000000\n" in file.read()
+        powerless = b"CapEff:\t0000000000000000\n" in file.read()
     return powerless and os.getresuid() == (spare, uid, spare) and 0 not in (uid, spare)
 
 
