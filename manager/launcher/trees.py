@@ -26,6 +26,7 @@ from manager.launcher.processes import (
 from manager.launcher.run_dir import RunDir
 
 QUIET_ROUNDS = 3
+SAME_ROUNDS = 10
 MOST_ROUNDS = 100
 
 
@@ -84,13 +85,16 @@ def end_survivors(
             send(one, signal.SIGTERM)
         return
     layers.end()
-    quiet = 0
+    quiet, same, before = 0, 0, list[Identity]()
     for _ in range(MOST_ROUNDS):
         left = survivors(launch_id, main, layers)
         quiet = 0 if left else quiet + 1
-        if quiet == QUIET_ROUNDS:
+        same = same + 1 if left == before else 0
+        # Who was killed and stays waits for a device: poll tells that it lives.
+        if quiet == QUIET_ROUNDS or (left and same == SAME_ROUNDS):
             return
         _kill(left)
+        before = left
 
 
 def end_whole_tree(
