@@ -57,6 +57,14 @@ def _step(what: str) -> Iterator[None]:
         raise CannotConfineError(f"{what}: {error.strerror or error}") from error
 
 
+@contextmanager
+def _well_formed() -> Iterator[None]:
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise CannotConfineError(f"the plan of its isolation is broken: {error!r}") from error
+
+
 def enter(run_dir: str, argv: Sequence[str], tell: int) -> list[str]:
     """Do what the launch's plan says, all but what is to be done within its sandbox.
 
@@ -72,7 +80,7 @@ def enter(run_dir: str, argv: Sequence[str], tell: int) -> list[str]:
         CannotConfineError: a step failed; the message says which.
     """
     plan = read_plan(run_dir)
-    try:
+    with _well_formed():
         for path in plan.get("groups", ()):
             with _step(f"the group {path} cannot be entered"):
                 _write(path, str(os.getpid()))
@@ -85,8 +93,6 @@ def enter(run_dir: str, argv: Sequence[str], tell: int) -> list[str]:
         if plan.get("sandbox") is not None:
             return _in_sandbox(plan, argv, run_dir, tell)
         _give_up(plan)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise CannotConfineError(f"the plan of its isolation is broken: {error!r}") from error
     os.write(tell, DONE)
     return list(argv)
 
@@ -181,24 +187,32 @@ def _in_sandbox(plan: Mapping[str, Any], argv: Sequence[str], run_dir: str, tell
     return [*sandbox.command(box), str(held), str(tell), *argv]
 
 
+def _finish(plan: Mapping[str, Any]) -> None:
+    """Do the part of a plan that is for within the sandbox."""
+    if os.geteuid() == 0:
+        for path in plan["open"]:
+            # Made by root, for everybody in here.
+            os.chmod(path, 0o1777)  # noqa: PTH101, S103
+    _give_up(plan)
+    with _step(f"its folder {plan['cwd']} cannot be entered"):
+        os.chdir(plan["cwd"])
+    os.environ["PWD"] = plan["cwd"]
+
+
 def main(plan_descriptor: int, tell: int, argv: list[str]) -> None:
     """Do the rest within the sandbox, then become the program."""
     import json
 
     os.set_inheritable(tell, False)
+    # As outside: `kill 0` must reach nobody but what it starts.
+    os.setsid()
     try:
-        plan = json.loads(_read(f"/proc/self/fd/{plan_descriptor}"))
-        os.close(plan_descriptor)
-        for path in plan["open"] if os.geteuid() == 0 else ():
-            # Made by root, for everybody in here.
-            os.chmod(path, 0o1777)  # noqa: PTH101, S103
-        _give_up(plan)
-        with _step(f"its folder {plan['cwd']} cannot be entered"):
-            os.chdir(plan["cwd"])
-        os.environ["PWD"] = plan["cwd"]
+        with _well_formed():
+            _finish(json.loads(_read(f"/proc/self/fd/{plan_descriptor}")))
     except CannotConfineError as error:
         os.write(tell, str(error).encode())
         sys.exit(NOT_CONFINED)
+    os.close(plan_descriptor)
     os.write(tell, DONE_WITHIN)
     # Python ignores these two, and that would be inherited.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):

@@ -55,7 +55,7 @@ def command(box: Mapping[str, Any]) -> list[str]:
     if box.get("unprivileged"):
         words.append("--unshare-user")
     # A sandbox whose supervisor was killed ends; its processes cannot outlive it.
-    words += ["--die-with-parent", "--new-session", "--chdir", "/"]
+    words += ["--die-with-parent", "--chdir", "/"]
     entries = {path: (kind, "") for path, kind in places.items()}
     entries.update({path: (LINK, target) for path, target in _links(box, places)})
     for path in list(entries):
@@ -69,7 +69,7 @@ def command(box: Mapping[str, Any]) -> list[str]:
     hidden = [path for path, kind in places.items() if kind == HIDE and os.path.isdir(path)]  # noqa: PTH112
     for path in [*hidden, *([] if "/" in places else ["/"])]:
         words += ["--remount-ro", path]
-    return [*words, "--", box["python"], "-I", "-S", PROGRAM]
+    return [*words, "--", box["python"], "-I", "-S", "-B", PROGRAM]
 
 
 def _places(box: Mapping[str, Any]) -> dict[str, str]:

@@ -51,6 +51,9 @@ DONE, DONE_WITHIN = b"+", b"="
 """What is heard when the child is confined, the second from within a sandbox; why its program could
 not be run may follow. Anything else is why it could not be confined."""
 
+SHELL_SIGNALS = 128
+"""Bubblewrap reports a program that a signal ended as shells do: this and the signal's number."""
+
 PR_SET_CHILD_SUBREAPER = 36
 LOCK_ATTEMPTS = 200
 LOCK_PAUSE_S = 0.005
@@ -127,6 +130,8 @@ def start(run_dir: str, argv: list[str]) -> tuple[int, bytes]:
     child = os.fork()
     if child == 0:
         os.close(let_go)
+        # Were it kept, nobody's absence at the other end would be noticed.
+        os.close(heard)
         run_child(run_dir, argv, go, tell)
     os.close(go)
     os.close(tell)
@@ -224,6 +229,8 @@ def main(run_dir: str, limit: int, argv: list[str]) -> int:
     code = watch(child, find_main(run_dir, child, heard), log)
     if not heard.startswith((DONE, DONE_WITHIN)):
         code = NOT_CONFINED
+    elif heard.startswith(DONE_WITHIN) and SHELL_SIGNALS < code < SHELL_SIGNALS + signal.NSIG:
+        code = SHELL_SIGNALS - code
     # Kill first: the records may fail on a full disk, the killing must not.
     end_rest()
     try:
