@@ -83,7 +83,7 @@ def _places(box: Mapping[str, Any]) -> dict[str, str]:
     ):
         for path in paths:
             real = os.path.realpath(path)
-            if os.path.lexists(real) and not _leads_out(path, real, writable):
+            if os.path.exists(real) and not _leads_out(path, real, writable):  # noqa: PTH110
                 wanted[real] = kind
     places: dict[str, str] = {}
     for path in sorted(wanted, key=lambda path: path.split("/")):
@@ -129,6 +129,9 @@ def _links(box: Mapping[str, Any], places: Mapping[str, str]) -> Iterator[tuple[
     """Give the symbolic links without which a path would not lead where it does outside."""
     writable = list(box.get("writable", ()))
     for path in [*_readable(box), *writable, box["python"]]:
+        real = os.path.realpath(path)
+        if not os.path.exists(real) or _leads_out(path, real, writable):  # noqa: PTH110
+            continue
         for where, target in _on_the_way(path):
             visible = where in places or _cover(where, places) in {READ, WRITE}
             if not visible and not is_below(where, KERNELS):
