@@ -52,14 +52,20 @@ def run(options: argparse.Namespace, folder: Path) -> None:
     """Measure and print."""
     from manager.gate import admin, caddyfile
     from manager.gate.gate import new_token
-    from manager.gate.opening import Opening
-    from tests.support.gate import echoes, open_websocket, project, running_gate, upstream
+    from tests.support.gate import (
+        echoes,
+        open_websocket,
+        opening,
+        project,
+        running_gate,
+        upstream,
+    )
 
     of = project(folder, rows=options.rows)
     first, last = of.ports[0], of.ports[-1]
     token = new_token()
     with running_gate(of) as gate, upstream(first.port):
-        held_open = Opening(token, new_token())
+        held_open = opening(first.port, token, new_token())
         gate.apply({first.port: held_open})
         cookie = [("Cookie", f"token_{first.port}={token}")]
         held = [
@@ -68,7 +74,9 @@ def run(options: argparse.Namespace, folder: Path) -> None:
         pid = gate.watch().pid or 0
         others = [new_token() for _ in range(options.changes)]
         applied = measure(
-            pid, others, lambda t: gate.apply({first.port: held_open, last.port: Opening(t)})
+            pid,
+            others,
+            lambda t: gate.apply({first.port: held_open, last.port: opening(last.port, t)}),
         )
         home = of.data_dir / "caddy"
         door = admin.Door(home / "admin.sock", admin.read_secret(home / "admin_key"))

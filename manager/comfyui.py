@@ -1,6 +1,7 @@
-"""Questions to one ComfyUI over loopback HTTP: what is in its queue, is it the one we started.
+"""Questions to one ComfyUI over HTTP: what is in its queue, is it the one we started.
 
 An answer that is late, broken or not what ComfyUI would say is «unknown»: never idle, never dead.
+So is that of an instance of which nobody knows where it answers.
 Routes as ComfyUI serves them: ``GET /queue`` gives ``queue_running`` and ``queue_pending``, lists
 of whole graphs; ``GET /system_stats`` gives ``system.argv``.
 """
@@ -17,7 +18,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
-from manager.records import GUARD_HEADER
+from manager.records import GUARD_HEADER, Address
 
 TIMEOUT_S = 0.5
 """For connecting and for each wait for bytes: well below the time between two checks."""
@@ -61,82 +62,85 @@ class _Last:
 
 
 class ComfyUI:
-    """The client for every port of this machine."""
+    """The client for every instance."""
 
-    def __init__(self, ports: int, host: str = "127.0.0.1") -> None:
-        """Prepare connections for ``ports`` different ports, kept open between checks."""
-        self._host = host
+    def __init__(self, ports: int) -> None:
+        """Prepare connections to ``ports`` different addresses, kept open between checks."""
         self._session = requests.Session()
         # Else a proxy from the environment would catch the checks, and each reads netrc.
         self._session.trust_env = False
         self._session.headers["Accept-Encoding"] = "identity"
         # The default keeps connections to 10 ports; from the 11th on every check would connect.
         self._session.mount("http://", HTTPAdapter(pool_connections=ports + 8, pool_maxsize=4))
-        self._last: dict[int, _Last] = {}
+        self._last: dict[Address, _Last] = {}
         self._lock = threading.Lock()
 
-    def queue(self, port: int, secret: str | None, *, fresh: bool = False) -> QueueAnswer:
+    def queue(
+        self, address: Address | None, secret: str | None, *, fresh: bool = False
+    ) -> QueueAnswer:
         """Ask what runs and waits; an answer younger than ``CACHE_S`` serves unless ``fresh``.
 
         ``secret`` is the instance's own: make sure that nobody else listens there.
         """
+        if address is None:
+            return QueueAnswer(Work.UNKNOWN, problem="no address")
         now = time.monotonic()
         with self._lock:
-            last = self._last.get(port)
+            last = self._last.get(address)
         if last and not fresh and now - last.at < CACHE_S:
             return last.answer
         try:
-            body = self._get(port, "/queue", secret)
+            body = self._get(address, "/queue", secret)
         except _UNUSABLE as error:
             return QueueAnswer(Work.UNKNOWN, problem=type(error).__name__)
         # ComfyUI prints the same queue as the same bytes, and comparing 0.2 MB costs a hundredth
         # of parsing it.
         answer = last.answer if last and last.body == body else _parse_queue(body)
         with self._lock:
-            self._last[port] = _Last(time.monotonic(), body, answer)
+            self._last[address] = _Last(time.monotonic(), body, answer)
         return answer
 
-    def refuses_strangers(self, port: int) -> bool | None:
+    def refuses_strangers(self, address: Address) -> bool | None:
         """Ask without a secret and tell whether that is refused; None when there is no answer."""
         try:
             with self._session.get(
-                self._url(port, "/queue"), timeout=TIMEOUT_S, stream=True, allow_redirects=False
+                _url(address, "/queue"), timeout=TIMEOUT_S, stream=True, allow_redirects=False
             ) as response:
                 return response.status_code == int(requests.codes.forbidden)
         except _UNUSABLE:
             return None
 
-    def forget(self, port: int) -> None:
-        """Drop what was kept of a port whose instance has ended."""
+    def forget(self, address: Address | None) -> None:
+        """Drop what was kept of an instance that has ended."""
         with self._lock:
-            self._last.pop(port, None)
+            if address is not None:
+                self._last.pop(address, None)
 
     def close(self) -> None:
         """Close the connections that are kept open."""
         self._session.close()
 
-    def last_work_at(self, port: int, secret: str | None) -> float | None:
+    def last_work_at(self, address: Address | None, secret: str | None) -> float | None:
         """Tell when the newest job in the history ended or began, in UTC epoch seconds.
 
         ``GET /history?max_items=1`` gives the newest entry; its messages carry milliseconds. Jobs
         shorter than the time between two checks are seen here only. None: no job, or unknown.
         """
+        if address is None:
+            return None
         try:
-            history = json.loads(self._get(port, "/history?max_items=1", secret))
+            history = json.loads(self._get(address, "/history?max_items=1", secret))
             entries = [entry["status"]["messages"] for entry in history.values()]
             stamps = [m[1]["timestamp"] for messages in entries for m in messages]
             return max(float(stamp) for stamp in stamps) / 1000 if stamps else None
         except (*_UNUSABLE, LookupError, TypeError, AttributeError):
             return None
 
-    def _url(self, port: int, path: str) -> str:
-        return f"http://{self._host}:{port}{path}"
-
-    def _get(self, port: int, path: str, secret: str | None) -> bytes:
+    def _get(self, address: Address, path: str, secret: str | None) -> bytes:
         deadline = time.monotonic() + TOTAL_S
         headers = {GUARD_HEADER: secret} if secret else None
         with self._session.get(
-            self._url(port, path),
+            _url(address, path),
             headers=headers,
             timeout=TIMEOUT_S,
             stream=True,
@@ -151,6 +155,10 @@ class ComfyUI:
                 if len(body) > BODY_LIMIT or time.monotonic() > deadline:
                     raise ValueError("too much or too slow")
         return bytes(body)
+
+
+def _url(address: Address, path: str) -> str:
+    return f"{address.scheme}://{address.authority}{path}"
 
 
 def _parse_queue(body: bytes) -> QueueAnswer:

@@ -177,7 +177,7 @@ class Watch:
             self._note_problem(track, str(error))
 
     def _check(self, row: Instance, track: Track) -> None:
-        answer = self._comfyui.queue(row.port, row.secret, fresh=True)
+        answer = self._comfyui.queue(row.address, row.secret, fresh=True)
         now = time.monotonic()
         longest_gap = 2 * self._settings.queue_check_interval
         if track.take(answer, now, longest_gap):
@@ -194,7 +194,7 @@ class Watch:
             track.take(self._lifecycle.stop_if_idle(row), now, longest_gap)
 
     def _count_short_jobs(self, row: Instance, track: Track, now: float) -> None:
-        worked_at = self._comfyui.last_work_at(row.port, row.secret)
+        worked_at = self._comfyui.last_work_at(row.address, row.secret)
         if worked_at is not None:
             track.take_history(worked_at, time.time(), now)
 

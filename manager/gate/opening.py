@@ -10,8 +10,9 @@ class Opening:
     """An open gate: the visitor's ``token``, and the ``secret`` Caddy shows to the instance.
 
     ``secret`` None: the instance was started by a version that knew no guard, and asks for none.
-    Neither is in the ``repr``.
+    Neither is in the ``repr``. ``upstream`` is where the instance answers, as ``host:port``.
     """
 
     token: str = field(repr=False)
     secret: str | None = field(default=None, repr=False)
+    upstream: str = field(kw_only=True)

@@ -18,7 +18,7 @@ from string import Template
 from manager.errors import GateFailed
 from manager.gate.opening import Opening
 from manager.ports import PortRow
-from manager.records import GUARD_HEADER
+from manager.records import GUARD_HEADER, Address
 
 BEGIN = "# >>> comfyui-manager"
 END = "# <<< comfyui-manager"
@@ -80,8 +80,8 @@ def render(
         left_out: ComfyUI port to reason, for rows that cannot be served now.
 
     Raises:
-        GateFailed: a port the table does not know, or a token or secret that is not 32
-            letters and digits.
+        GateFailed: a port the table does not know, a token or secret that is not 32 letters and
+            digits, or an upstream that is not an address without TLS.
     """
     check_openings(rows, openings)
     left_out = left_out or {}
@@ -110,6 +110,14 @@ def check_openings(rows: Sequence[PortRow], openings: Mapping[int, Opening]) -> 
             raise GateFailed(f"端口 {port}: a token must be 32 letters and digits", port=port)
         if opening.secret is not None and not _is_token(opening.secret):
             raise GateFailed(f"端口 {port}: a secret must be 32 letters and digits", port=port)
+        # What is no address could be Caddy syntax too.
+        upstream: object = opening.upstream
+        address = Address.parse(upstream) if isinstance(upstream, str) else None
+        if address is None or address.scheme != "http":
+            raise GateFailed(
+                f"端口 {port}: a gate can serve http at host:port, not {opening.upstream!r}",
+                port=port,
+            )
 
 
 def _is_token(text: object) -> bool:
@@ -153,5 +161,10 @@ def _gate(row: PortRow, opening: Opening | None, look: Look, templates: Template
     # https://caddyserver.com/docs/caddyfile/directives/reverse_proxy#headers
     header = f"{GUARD_HEADER} {opening.secret}" if opening.secret else f'-{GUARD_HEADER} ""'
     return Template(templates.open).substitute(
-        values, name=f"token_{row.port}", token=opening.token, header=header, secure=secure
+        values,
+        upstream=opening.upstream,
+        name=f"token_{row.port}",
+        token=opening.token,
+        header=header,
+        secure=secure,
     )

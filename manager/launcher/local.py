@@ -13,12 +13,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 from manager.errors import LaunchFailed
 from manager.identity import send
-from manager.launcher import account, activity, cgroups, logs, runs, supervisor, trees
+from manager.launcher import account, activity, cgroups, devices, logs, runs, supervisor, trees
 from manager.launcher.activity import Activity
 from manager.launcher.listeners import listening_inodes
 from manager.launcher.processes import MARKER, survivors
@@ -83,6 +82,7 @@ class LocalLauncher:
         except OSError as error:
             raise LaunchFailed(reason_of(error, run.path)) from error
         if begin:
+            self._check_port(run, spec)
             self._spawn(run, spec)
 
     def poll(self, launch_id: str) -> ProcessReport:
@@ -95,7 +95,12 @@ class LocalLauncher:
 
     def address(self, launch_id: str) -> Address | None:
         """Say where a launch was told to listen; None for one of which that was not noted."""
-        port = offload(self._run(launch_id).meta).get("port")
+        meta = offload(self._run(launch_id).meta)
+        port = meta.get("port")
+        if "port" not in meta and isinstance(meta.get("labels"), dict):
+            # An earlier version noted it for people only.
+            label = str(meta["labels"].get("port"))
+            port = int(label) if label.isdecimal() else None
         return Address(LOOPBACK, port) if isinstance(port, int) and port > 0 else None
 
     def probe(self) -> tuple[Node, ...]:
@@ -155,23 +160,27 @@ class LocalLauncher:
         own = [name for name, child in dict(self._supervisors).items() if child.poll() is None]
         return sorted({*own, *offload(runs.found, self._runs_dir, self._accounts)})
 
-    def owns_port(self, launch_id: str, port: int) -> bool | None:
-        """Tell whether whoever listens on 127.0.0.1:``port`` belongs to this launch.
+    def answers_itself(self, launch_id: str) -> bool | None:
+        """Tell whether whoever listens at a launch's address belongs to it.
 
         Returns:
             None when nobody listens, or nobody can tell.
         """
+        address = self.address(launch_id)
+        if address is None:
+            return None
         try:
-            return offload(owns, self._run(launch_id), launch_id, port)
+            return offload(owns, self._run(launch_id), launch_id, address.port)
         except OSError:
             return None
 
-    def suspects(self, launch_id: str, pids: Iterable[int]) -> builtins.list[int]:
-        """Say which processes may have come from a launch whose tree is gone."""
+    def holders(self, launch_id: str, device: Path) -> builtins.list[int] | None:
+        """List who has a device open and may have come from a launch whose tree is gone."""
         try:
-            return offload(trees.suspects, self._run(launch_id), launch_id, pids)
+            found = offload(devices.openers, device)
+            return offload(trees.suspects, self._run(launch_id), launch_id, found)
         except OSError:
-            return []
+            return None
 
     def activity(self, launch_id: str) -> Activity | None:
         """Say what a launch's processes have done so far; None where nobody can tell."""
@@ -180,12 +189,14 @@ class LocalLauncher:
         except OSError:
             return None
 
-    def port_taken(self, port: int) -> bool:
-        """Tell whether anybody listens on 127.0.0.1:``port``; false where the kernel won't say."""
+    def taken(self, address: Address) -> bool | None:
+        """Tell whether anybody listens there; None where it is not this machine's to say."""
+        if address.host != LOOPBACK:
+            return None
         try:
-            return bool(offload(listening_inodes, port))
+            return bool(offload(listening_inodes, address.port))
         except OSError:
-            return False
+            return None
 
     def prune(self, keep: int) -> int:
         """Remove the directories of launches that are gone, all but the newest ``keep``.
@@ -214,6 +225,14 @@ class LocalLauncher:
             return False
         begun = run.locked() or any(run.identities())
         return not begun and not offload(survivors, launch_id, None)
+
+    def _check_port(self, run: RunDir, spec: LaunchSpec) -> None:
+        if spec.port and self.taken(Address(LOOPBACK, spec.port)):
+            offload(runs.remove, run)
+            raise LaunchFailed(
+                f"port {spec.port} is taken by another program; end that program or change PORTS",
+                reason="port_taken",
+            )
 
     def _spawn(self, run: RunDir, spec: LaunchSpec) -> None:
         # -I -S: no user settings, no site-packages, so it starts in 10 ms and stays small.

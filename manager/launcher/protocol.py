@@ -1,11 +1,16 @@
-"""What a launcher offers to ``lifecycle``: one process tree for one launch id.
+"""What a launcher offers to the rooms above it: one process tree for one launch id.
 
-The local launcher is the first; an engine on other machines can stand beside it. Nothing here
-blocks: ``start`` and ``stop`` begin something, ``poll`` alone says how far it got.
+The local launcher is the first; an engine on other machines can stand beside it. ``start`` and
+``stop`` only begin something, ``poll`` alone says how far it got. Nobody above knows where a launch
+runs: where it answers, who listens there and who holds its card are questions to the launcher.
+
+What a launcher cannot tell it must say so: UNKNOWN and None. Above, what is unknown is never ready,
+never idle, never gone and never free; it is asked again.
 """
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -19,8 +24,13 @@ GUARD = Path(__file__).with_name("guard.py")
 
 
 class Liveness(Enum):
-    """What is known of a launch. UNKNOWN is neither alive nor gone and frees nothing."""
+    """What is known of a launch. UNKNOWN is neither alive nor gone and frees nothing.
 
+    QUEUED is accepted by an engine that has no place for it yet: nothing of it runs. GONE is
+    proven; it also is what is said of a launch that was never begun.
+    """
+
+    QUEUED = "queued"
     ALIVE = "alive"
     GONE = "gone"
     UNKNOWN = "unknown"
@@ -63,9 +73,10 @@ class LaunchSpec:
 class ProcessReport:
     """How a launch is.
 
-    ``pid`` is the ComfyUI process itself. ``exit_code`` is negative for a signal, as in
-    ``subprocess``; None while it lives or when nobody saw the end. ``supervised`` is false when
-    its supervisor was killed: what is left then is found by its marks alone.
+    ``pid`` is the ComfyUI process itself, None where that is none of this machine's. ``exit_code``
+    is negative for a signal, as in ``subprocess``; None while it lives or when nobody saw the end.
+    ``supervised`` is false when its supervisor was killed: what is left then is found by its marks
+    alone.
     """
 
     liveness: Liveness
@@ -83,20 +94,27 @@ class LaunchFacts:
 
 
 class Launcher(Protocol):
-    """The contract; see the module's docstring."""
+    """The contract; see the module's docstring. Every method may be called from any thread."""
 
     def start(self, spec: LaunchSpec) -> None:
         """Begin a launch; the same id a second time starts nothing.
 
         Raises:
-            LaunchFailed: the process could not be started; the message says why.
+            LaunchFailed: it cannot be begun; the message says why, and nothing of it runs.
         """
 
     def poll(self, launch_id: str) -> ProcessReport:
-        """Say how a launch is. Cheap (well under a millisecond), called every second."""
+        """Say how a launch is. Called every second for each: an engine answers from memory."""
 
     def address(self, launch_id: str) -> Address | None:
         """Say where a launch answers, or will; None while nobody can tell."""
+
+    def answers_itself(self, launch_id: str) -> bool | None:
+        """Tell whether it is the launch itself that listens at its address, and nobody else.
+
+        Returns:
+            None while nobody listens, or nobody can tell.
+        """
 
     def stop(self, launch_id: str, *, force: bool) -> None:
         """Ask the tree to end (``force`` false) or kill all of it; returns at once."""
@@ -110,8 +128,31 @@ class Launcher(Protocol):
     def activity(self, launch_id: str) -> Activity | None:
         """Say what its processes have done so far; None where nobody can tell."""
 
-    def list(self) -> list[str]:
-        """List launch ids whose tree is not known to be gone."""
+    def taken(self, address: Address) -> bool | None:
+        """Tell whether anybody listens at an address of a launch that is gone.
+
+        Returns:
+            None where nobody can tell.
+        """
+
+    def holders(self, launch_id: str, device: Path) -> builtins.list[int] | None:
+        """List who still has a card's device node open where a launch ran that is gone.
+
+        Only those count that may have come from it.
+
+        Returns:
+            Process ids on that machine; None where nobody can tell.
+        """
+
+    def list(self) -> builtins.list[str] | None:
+        """List launch ids whose tree is not known to be gone; None where nobody can tell."""
+
+    def prune(self, keep: int) -> int:
+        """Forget launches that are gone, and their logs, all but the newest ``keep``.
+
+        Returns:
+            How many were forgotten.
+        """
 
     def probe(self) -> tuple[Node, ...]:
         """Say which machines there are and how well each keeps its instances apart."""

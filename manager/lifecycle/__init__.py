@@ -19,7 +19,7 @@ from manager.errors import (
 )
 from manager.gate.gate import Gate, new_token
 from manager.gate.opening import Opening
-from manager.launcher.local import LocalLauncher
+from manager.launcher.protocol import Launcher
 from manager.lifecycle.doors import wanted_openings
 from manager.lifecycle.ends import NO_FAULT
 from manager.lifecycle.leftovers import Leftovers
@@ -41,7 +41,7 @@ class Lifecycle:
         store: Store,
         moves: Moves,
         steps: Steps,
-        launcher: LocalLauncher,
+        launcher: Launcher,
         gate: Gate,
     ) -> None:
         """Bind; ``wake`` is replaced by the watch, to be told of new work at once."""
@@ -172,6 +172,7 @@ class Lifecycle:
             "stop_reason": None,
             **NO_FAULT,
             "token": None,
+            "address": None,
             "secret": new_token(),
         }
         actor = "manager" if restart_on else user.username

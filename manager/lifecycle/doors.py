@@ -23,9 +23,9 @@ OPEN_STATES = frozenset({State.STARTING, State.RUNNING})
 def wanted_openings(rows: list[Instance]) -> dict[int, Opening]:
     """Give what each gate that is to be open needs, by port."""
     return {
-        row.port: Opening(row.token, row.secret)
+        row.port: Opening(row.token, row.secret, upstream=str(row.address))
         for row in rows
-        if row.state in OPEN_STATES and row.token
+        if row.state in OPEN_STATES and row.token and row.address
     }
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from manager.launcher.local import LocalLauncher
 from manager.launcher.memory import Memory
-from manager.launcher.protocol import ProcessReport
+from manager.launcher.protocol import Launcher, ProcessReport
 from manager.lifecycle import reasons
 from manager.lifecycle.reasons import Reason
 from manager.records import Instance
@@ -27,7 +26,7 @@ ORPHANED = (
 class Ends:
     """Looks at living launches for what will be asked when they are gone."""
 
-    def __init__(self, launcher: LocalLauncher, monotonic: Callable[[], float]) -> None:
+    def __init__(self, launcher: Launcher, monotonic: Callable[[], float]) -> None:
         """Bind; ``monotonic`` gives seconds that only pass."""
         self._launcher = launcher
         self._monotonic = monotonic

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from manager.launcher.activity import Activity, quiet
-from manager.launcher.local import LocalLauncher
+from manager.launcher.protocol import Launcher
 from manager.settings import Settings
 
 QUIET_S = 10.0
@@ -20,7 +20,7 @@ class Hangs:
     """The first of the two looks at each silent launch."""
 
     def __init__(
-        self, settings: Settings, launcher: LocalLauncher, monotonic: Callable[[], float]
+        self, settings: Settings, launcher: Launcher, monotonic: Callable[[], float]
     ) -> None:
         """Bind; ``monotonic`` gives seconds that only pass."""
         self._timeout = settings.hang_timeout

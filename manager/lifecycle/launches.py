@@ -5,8 +5,7 @@ from __future__ import annotations
 from manager import cards, workspace
 from manager.errors import LaunchFailed
 from manager.launcher.command import build_command
-from manager.launcher.local import LocalLauncher
-from manager.launcher.protocol import LaunchSpec, Liveness
+from manager.launcher.protocol import Launcher, LaunchSpec
 from manager.records import Instance, User
 from manager.settings import Settings
 from manager.store import Store
@@ -15,27 +14,19 @@ from manager.store import Store
 class Launches:
     """Begins the launches of one manager."""
 
-    def __init__(self, settings: Settings, store: Store, launcher: LocalLauncher) -> None:
+    def __init__(self, settings: Settings, store: Store, launcher: Launcher) -> None:
         """Bind."""
         self._settings = settings
         self._store = store
         self._launcher = launcher
 
     def begin(self, row: Instance) -> None:
-        """Begin a row's launch, unless an earlier manager did.
+        """Begin a row's launch.
 
         Raises:
             LaunchFailed: it cannot be begun; the message says why.
             WorkspaceFailed: the user's folders cannot be used.
         """
-        if self._launcher.poll(row.launch_id or "").liveness is not Liveness.GONE:
-            # Begun by an earlier manager: whatever stands in a new start's way, it runs.
-            return
-        if self._launcher.port_taken(row.port):
-            raise LaunchFailed(
-                f"port {row.port} is taken by another program; end that program or change PORTS",
-                reason="port_taken",
-            )
         user = self._store.read(lambda t: t.users.get(row.user_id or 0))
         if user is None or user.workspace is None:
             raise LaunchFailed("the account is gone")

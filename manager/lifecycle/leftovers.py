@@ -11,8 +11,7 @@ import threading
 from collections.abc import Callable
 
 from manager.errors import NotFound
-from manager.launcher.local import LocalLauncher
-from manager.launcher.protocol import Liveness
+from manager.launcher.protocol import Launcher, Liveness
 from manager.records import AuditEntry, Leftover, User
 from manager.settings import Settings
 from manager.store import Store
@@ -27,7 +26,7 @@ class Leftovers:
         self,
         settings: Settings,
         store: Store,
-        launcher: LocalLauncher,
+        launcher: Launcher,
         clock: Callable[[], float],
     ) -> None:
         """Bind; ``look`` finds them."""
@@ -56,6 +55,9 @@ class Leftovers:
         """Find them. A launch whose row is released meanwhile is not taken for one."""
         # The launches first: whatever is begun later has its row before it has a process.
         living = self._launcher.list()
+        if living is None:
+            # Nobody can tell: what was there may still be.
+            return
         owned = {row.launch_id for row in self._store.read(lambda t: t.ports.holding())}
         found = {}
         for launch_id in living:

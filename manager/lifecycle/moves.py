@@ -27,6 +27,7 @@ RELEASED: Mapping[str, object] = {
     "process_id": None,
     "token": None,
     "secret": None,
+    "address": None,
     "deadline_at": None,
     "idle_count": 0,
 }

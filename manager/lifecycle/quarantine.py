@@ -15,10 +15,9 @@ from collections.abc import Callable
 from manager import cards
 from manager.cards import handles
 from manager.errors import NotFound
-from manager.launcher.local import LocalLauncher
+from manager.launcher.protocol import Launcher
 from manager.lifecycle.moves import Moves
-from manager.records import AuditEntry, Instance, Quarantined, User
-from manager.runtime import offload
+from manager.records import Address, AuditEntry, Instance, Quarantined, User
 from manager.settings import Settings
 from manager.states import Event
 from manager.store import Store, Tables
@@ -36,7 +35,7 @@ class Quarantine:
         self,
         settings: Settings,
         store: Store,
-        launcher: LocalLauncher,
+        launcher: Launcher,
         clock: Callable[[], float],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -67,7 +66,9 @@ class Quarantine:
     def look(self) -> None:
         """See whose reason has gone; only an admin gives a port free."""
         held = list(self._held.values())
-        self._clear = frozenset(e.port for e in held if self._evidence(e.port, e.launch_id) is None)
+        self._clear = frozenset(
+            e.port for e in held if self._evidence(e.port, e.launch_id, e.address) is None
+        )
 
     def doubt(self, row: Instance) -> str | None:
         """Say why a port whose tree is gone is not free, if so."""
@@ -76,7 +77,7 @@ class Quarantine:
         looked_at, last = self._doubts.get(launch_id, (float("-inf"), ""))
         if now - looked_at < LOOK_AGAIN_S:
             return last
-        found = self._evidence(row.port, launch_id)
+        found = self._evidence(row.port, launch_id, self._place(row))
         if found is None:
             self.forget(launch_id)
             return None
@@ -106,7 +107,8 @@ class Quarantine:
     def _hold_back(self, t: Tables, row: Instance, reason: str) -> Quarantined:
         now = self._clock()
         card = self._settings.row(row.port).card
-        entry = Quarantined(row.port, card, row.launch_id or "", now, reason)
+        launch_id = row.launch_id or ""
+        entry = Quarantined(row.port, card, launch_id, now, reason, self._place(row))
         t.quarantine.add(entry)
         t.audit.add(AuditEntry(now, "manager", "port_quarantine", f"port {row.port}", reason))
         return entry
@@ -133,14 +135,24 @@ class Quarantine:
         self._since.pop(launch_id, None)
         self._doubts.pop(launch_id, None)
 
-    def _evidence(self, port: int, launch_id: str) -> str | None:
-        if self._launcher.port_taken(port):
-            return f"another program listens on port {port}"
+    def _place(self, row: Instance) -> Address | None:
+        # Noted when it answered; one that never did may have got as far as listening.
+        return row.address or self._launcher.address(row.launch_id or "")
+
+    def _evidence(self, port: int, launch_id: str, address: Address | None) -> str | None:
+        if address is not None:
+            taken = self._launcher.taken(address)
+            if taken is None:
+                return f"nobody can tell whether {address} is free again"
+            if taken:
+                return f"another program listens on port {address.port} of {address.host}"
         row = self._settings.row(port)
         path = handles.node(cards.kind_in_force(self._settings), row.device)
         if path is None:
             return None
-        holders = self._launcher.suspects(launch_id, offload(handles.openers, path))
+        holders = self._launcher.holders(launch_id, path)
+        if holders is None:
+            return f"nobody can tell who has {path} open"
         if not holders:
             return None
         return f"{path} is still open in process {', '.join(map(str, holders))}"

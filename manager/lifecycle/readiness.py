@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from manager.comfyui import ComfyUI, Work
 from manager.errors import LaunchFailed
-from manager.launcher.local import LocalLauncher
-from manager.records import Instance
+from manager.launcher.protocol import Launcher, Liveness, ProcessReport
+from manager.records import Address, Instance
 
 UNGUARDED = (
     "ended: it answers without its secret, so every program of this machine could use it past the "
@@ -18,19 +18,34 @@ UNGUARDED = (
 )
 
 
-def answers(launcher: LocalLauncher, comfyui: ComfyUI, row: Instance) -> bool:
-    """Tell whether a starting instance is ready for its gate.
+def ready_at(
+    launcher: Launcher, comfyui: ComfyUI, row: Instance, report: ProcessReport
+) -> Address | None:
+    """Say where a starting instance answers that is ready for its gate; None for all others.
 
     Raises:
-        LaunchFailed: it answers everybody, so it must never get one.
+        LaunchFailed: it answers everybody, or in a way that no gate can serve, so it must never
+            get one.
     """
-    if launcher.owns_port(row.launch_id or "", row.port) is not True:
-        return False
+    launch_id = row.launch_id or ""
+    if report.liveness is not Liveness.ALIVE or launcher.answers_itself(launch_id) is not True:
+        return None
+    address = launcher.address(launch_id)
+    if address is None:
+        return None
+    if address.scheme != "http":
+        raise LaunchFailed(f"no gate can serve {address}: only http is served")
     # One that was started before there was a guard has no secret, and is adopted as it is.
     if row.secret is not None:
-        refuses = comfyui.refuses_strangers(row.port)
+        refuses = comfyui.refuses_strangers(address)
         if refuses is False:
             raise LaunchFailed(UNGUARDED)
         if refuses is None:
-            return False
-    return comfyui.queue(row.port, row.secret, fresh=True).work is not Work.UNKNOWN
+            return None
+    known = comfyui.queue(address, row.secret, fresh=True).work is not Work.UNKNOWN
+    return address if known else None
+
+
+def waiting_stage(report: ProcessReport) -> str:
+    """Name the stage of a starting instance that is not ready."""
+    return "queued" if report.liveness is Liveness.QUEUED else "loading"

@@ -15,8 +15,7 @@ from collections.abc import Callable, Mapping
 from manager.comfyui import ComfyUI, QueueAnswer, Work
 from manager.errors import GateFailed, LaunchFailed, WorkspaceFailed
 from manager.gate.gate import Gate, new_token
-from manager.launcher.local import LocalLauncher
-from manager.launcher.protocol import Liveness
+from manager.launcher.protocol import Launcher, Liveness
 from manager.lifecycle.deadlines import Deadlines
 from manager.lifecycle.doors import Doors
 from manager.lifecycle.ends import NO_FAULT, ORPHANED, Ends
@@ -24,9 +23,9 @@ from manager.lifecycle.hangs import Hangs
 from manager.lifecycle.launches import Launches
 from manager.lifecycle.moves import Moves
 from manager.lifecycle.quarantine import Quarantine
-from manager.lifecycle.readiness import answers
+from manager.lifecycle.readiness import ready_at, waiting_stage
 from manager.lifecycle.reviver import Reviver
-from manager.records import Instance
+from manager.records import Address, Instance
 from manager.settings import Settings
 from manager.states import Event, State
 from manager.store import Store
@@ -48,7 +47,7 @@ class Steps:
         settings: Settings,
         store: Store,
         moves: Moves,
-        launcher: LocalLauncher,
+        launcher: Launcher,
         gate: Gate,
         comfyui: ComfyUI,
         monotonic: Callable[[], float] = time.monotonic,
@@ -99,7 +98,7 @@ class Steps:
         """
         with self.doors.withheld(row.port):
             self.doors.reconcile()
-            answer = self._comfyui.queue(row.port, row.secret, fresh=True)
+            answer = self._comfyui.queue(row.address, row.secret, fresh=True)
             if answer.work is Work.IDLE:
                 self._moves.move(row, Event.STOP, self.stopping(row, "idle"))
                 return answer
@@ -114,7 +113,7 @@ class Steps:
         """
         if not self.hangs.hung(row.launch_id or "", silent_seconds):
             return
-        if self._comfyui.queue(row.port, row.secret, fresh=True).work is Work.UNKNOWN:
+        if self._comfyui.queue(row.address, row.secret, fresh=True).work is Work.UNKNOWN:
             fault = self.ends.hung(row, silent_seconds)
             self._moves.move(row, Event.STOP, self.stopping(row, "hung", fault))
 
@@ -129,15 +128,17 @@ class Steps:
 
     def _starting(self, row: Instance) -> str:
         launch_id = row.launch_id or ""
-        if launch_id not in self._launched:
+        report = self._launcher.poll(launch_id)
+        if launch_id not in self._launched and report.liveness is not Liveness.UNKNOWN:
             try:
-                self._launches.begin(row)
+                # Alive: begun by an earlier manager; whatever would stand in its way now, it runs.
+                if report.liveness is Liveness.GONE:
+                    self._launches.begin(row)
             except (LaunchFailed, WorkspaceFailed) as error:
                 logger.warning("端口 %d: %s", row.port, error)
                 return self._release_failed(row, "launch_failed", self.ends.refused(error))
             self._launched.add(launch_id)
             return "launched"
-        report = self._launcher.poll(launch_id)
         if report.liveness is Liveness.GONE:
             return self._release_failed(row, "died", self.ends.died(row, report))
         self.ends.look(row, report)
@@ -145,7 +146,8 @@ class Steps:
             self._note(row, {"process_id": report.pid})
         # The answer before the deadline: what came up while no manager looked is not overdue.
         try:
-            stage = self._open(row) if answers(self._launcher, self._comfyui, row) else "loading"
+            address = ready_at(self._launcher, self._comfyui, row, report)
+            stage = self._open(row, address) if address else waiting_stage(report)
         except LaunchFailed as error:
             fault = self.ends.refused(error)
             self._moves.move(row, Event.STOP, self.stopping(row, "launch_failed", fault))
@@ -157,12 +159,12 @@ class Steps:
             return "ending"
         return stage
 
-    def _open(self, row: Instance) -> str:
+    def _open(self, row: Instance, address: Address) -> str:
         launch_id = row.launch_id or ""
         if self._monotonic() < self._gate_retry_at.get(launch_id, 0):
             return "opening"
-        if row.token is None:
-            self._note(row, {"token": new_token()})
+        if row.token is None or row.address != address:
+            self._note(row, {"token": row.token or new_token(), "address": str(address)})
         try:
             self.doors.open(row.port)
         except GateFailed as error:
@@ -195,7 +197,7 @@ class Steps:
         doubt = self.quarantine.doubt(row)
         if doubt and not self.quarantine.is_due(row):
             return "ending"
-        self._comfyui.forget(row.port)
+        self._comfyui.forget(row.address)
         event = Event.GONE_FAULTY if row.fault else Event.GONE
         self.quarantine.free(self._moves, row, event, doubt)
         self._forget(launch_id)
@@ -219,7 +221,7 @@ class Steps:
             if reason == "died" and self.quarantine.doubt(row):
                 self._moves.move(row, Event.STOP, self.stopping(row, reason, fault))
                 return "ending"
-            self._comfyui.forget(row.port)
+            self._comfyui.forget(row.address)
             self._moves.move(row, Event.DIED, {"stop_reason": reason, **fault})
         self._forget(row.launch_id or "")
         self.reviver.ended(row, reason, str(fault["fault_kind"]))

@@ -6,13 +6,13 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 
 from manager.errors import LostRace
-from manager.records import Instance
+from manager.records import Address, Instance
 from manager.states import State
 
 _COLUMNS = (
     "port, status, current_user_id, current_username, process_id, launch_id, token, secret, "
     "started_at, ready_at, deadline_at, stop_reason, fault, idle_count, fault_kind, fault_line, "
-    "exit_code"
+    "exit_code, address"
 )
 _HOLDING = "status IN ('starting', 'running', 'stopping')"
 _WRITABLE = frozenset(
@@ -32,6 +32,7 @@ _WRITABLE = frozenset(
         "fault_kind",
         "fault_line",
         "exit_code",
+        "address",
     }
 )
 
@@ -55,6 +56,7 @@ def _instance_of(row: sqlite3.Row) -> Instance:
         fault_kind=row["fault_kind"],
         fault_line=row["fault_line"],
         exit_code=row["exit_code"],
+        address=Address.parse(row["address"]),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from manager.records import Quarantined
+from manager.records import Address, Quarantined
 
 
 class QuarantineTable:
@@ -17,9 +17,12 @@ class QuarantineTable:
     def add(self, entry: Quarantined) -> None:
         """Hold a port back; a newer reason takes the place of an older one."""
         self._connection.execute(
-            "INSERT OR REPLACE INTO quarantine (port, card, launch_id, since, reason) "
-            "VALUES (?, ?, ?, ?, ?)",
-            (entry.port, entry.card, entry.launch_id, entry.since, entry.reason),
+            "INSERT OR REPLACE INTO quarantine (port, card, launch_id, since, reason, address) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                *(entry.port, entry.card, entry.launch_id, entry.since, entry.reason),
+                str(entry.address) if entry.address else None,
+            ),
         )
 
     def remove(self, port: int) -> bool:
@@ -30,6 +33,8 @@ class QuarantineTable:
     def all(self) -> list[Quarantined]:
         """List the ports held back."""
         rows = self._connection.execute(
-            "SELECT port, card, launch_id, since, reason FROM quarantine ORDER BY port"
+            "SELECT port, card, launch_id, since, reason, address FROM quarantine ORDER BY port"
         )
-        return [Quarantined(**dict(row)) for row in rows]
+        return [
+            Quarantined(**{**dict(row), "address": Address.parse(row["address"])}) for row in rows
+        ]

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from manager.comfyui import CACHE_S, ComfyUI, Work
-from manager.records import GUARD_HEADER
+from manager.records import GUARD_HEADER, Address
 from tests.support.ports import free_port
 
 pytestmark = pytest.mark.integration
@@ -25,7 +25,7 @@ class Talker:
 
     def __init__(self, talk: Callable[[socket.socket], object]) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
+        self.address = Address("127.0.0.1", self.listener.getsockname()[1])
         self.requests: list[bytes] = []
         self.connections = 0
         self.done = threading.Event()
@@ -89,7 +89,7 @@ def test_a_queue_is_idle_only_when_nothing_runs_and_nothing_waits(
     running: int, pending: int, work: Work
 ) -> None:
     with _talking(lambda c: c.sendall(_http(_queue(running, pending)))) as (talker, comfyui):
-        answer = comfyui.queue(talker.port, SECRET)
+        answer = comfyui.queue(talker.address, SECRET)
         assert (answer.work, answer.running, answer.pending) == (work, running, pending)
 
 
@@ -111,18 +111,18 @@ def test_a_queue_is_idle_only_when_nothing_runs_and_nothing_waits(
 )
 def test_what_is_not_a_queue_is_unknown(body: bytes) -> None:
     with _talking(lambda c: c.sendall(_http(body))) as (talker, comfyui):
-        assert comfyui.queue(talker.port, SECRET).work is Work.UNKNOWN
+        assert comfyui.queue(talker.address, SECRET).work is Work.UNKNOWN
 
 
 @pytest.mark.parametrize("status", ["500 Oops", "403 Forbidden", "302 Found", "204 No Content"])
 def test_another_status_is_unknown(status: str) -> None:
     with _talking(lambda c: c.sendall(_http(_queue(0, 0), status))) as (talker, comfyui):
-        assert comfyui.queue(talker.port, SECRET).work is Work.UNKNOWN
+        assert comfyui.queue(talker.address, SECRET).work is Work.UNKNOWN
 
 
 def test_nobody_there_is_unknown() -> None:
     comfyui = ComfyUI(4)
-    assert comfyui.queue(free_port(), SECRET).work is Work.UNKNOWN
+    assert comfyui.queue(Address("127.0.0.1", free_port()), SECRET).work is Work.UNKNOWN
     comfyui.close()
 
 
@@ -133,10 +133,10 @@ def test_silence_and_dripping_are_unknown() -> None:
             connection.sendall(b" ")
 
     with _talking(lambda c: talker.done.wait(10)) as (talker, comfyui):
-        assert comfyui.queue(talker.port, SECRET).work is Work.UNKNOWN
+        assert comfyui.queue(talker.address, SECRET).work is Work.UNKNOWN
         talker.done.set()
     with _talking(drip) as (talker, comfyui):
-        assert comfyui.queue(talker.port, SECRET).work is Work.UNKNOWN
+        assert comfyui.queue(talker.address, SECRET).work is Work.UNKNOWN
         talker.done.set()
 
 
@@ -149,21 +149,21 @@ def test_an_answer_that_never_ends_is_unknown(monkeypatch: pytest.MonkeyPatch) -
             connection.sendall(b"x" * 65536)
 
     with _talking(flood) as (talker, comfyui):
-        assert comfyui.queue(talker.port, SECRET).work is Work.UNKNOWN
+        assert comfyui.queue(talker.address, SECRET).work is Work.UNKNOWN
 
 
 def test_pages_share_an_answer_and_the_watch_asks_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("manager.comfyui.time.monotonic", lambda: now[0])
     with _talking(lambda c: c.sendall(_http(_queue(0, 0)))) as (talker, comfyui):
-        comfyui.queue(talker.port, SECRET)
+        comfyui.queue(talker.address, SECRET)
         now[0] += CACHE_S - 0.01
-        comfyui.queue(talker.port, SECRET)
+        comfyui.queue(talker.address, SECRET)
         assert len(talker.requests) == 1
-        comfyui.queue(talker.port, SECRET, fresh=True)
+        comfyui.queue(talker.address, SECRET, fresh=True)
         assert len(talker.requests) == 2
         now[0] += CACHE_S
-        comfyui.queue(talker.port, SECRET)
+        comfyui.queue(talker.address, SECRET)
         assert len(talker.requests) == 3
 
 
@@ -178,10 +178,10 @@ def test_the_same_bytes_are_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("manager.comfyui.json.loads", loads)
     with _talking(lambda c: c.sendall(_http(_queue(1, 0)))) as (talker, comfyui):
         for _ in range(5):
-            assert comfyui.queue(talker.port, SECRET, fresh=True).work is Work.BUSY
+            assert comfyui.queue(talker.address, SECRET, fresh=True).work is Work.BUSY
         assert (len(talker.requests), len(parsed)) == (5, 1)
-        comfyui.forget(talker.port)
-        comfyui.queue(talker.port, SECRET)
+        comfyui.forget(talker.address)
+        comfyui.queue(talker.address, SECRET)
         assert len(parsed) == 2
 
 
@@ -191,7 +191,7 @@ def test_connections_stay_open_to_more_than_ten_ports() -> None:
     try:
         for _ in range(3):
             for talker in talkers:
-                comfyui.queue(talker.port, SECRET, fresh=True)
+                comfyui.queue(talker.address, SECRET, fresh=True)
         assert [t.connections for t in talkers] == [1] * len(talkers)
     finally:
         comfyui.close()
@@ -204,7 +204,7 @@ def test_a_proxy_in_the_environment_does_not_catch_the_checks(
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
     with _talking(lambda c: c.sendall(_http(_queue(0, 0)))) as (talker, comfyui):
-        assert comfyui.queue(talker.port, SECRET).work is Work.IDLE
+        assert comfyui.queue(talker.address, SECRET).work is Work.IDLE
 
 
 def test_the_newest_message_of_the_history_tells_the_last_work() -> None:
@@ -221,18 +221,18 @@ def test_the_newest_message_of_the_history_tells_the_last_work() -> None:
     }
     answers = [json.dumps(history).encode(), b"{}", b"[]", b'{"id": {}}', b"nonsense"]
     with _talking(lambda c: c.sendall(_http(answers.pop(0)))) as (talker, comfyui):
-        assert comfyui.last_work_at(talker.port, SECRET) == 1_700_000_004.5
+        assert comfyui.last_work_at(talker.address, SECRET) == 1_700_000_004.5
         for _ in range(4):
-            assert comfyui.last_work_at(talker.port, SECRET) is None
+            assert comfyui.last_work_at(talker.address, SECRET) is None
         assert b"GET /history?max_items=1 " in talker.requests[0]
 
 
 def test_the_secret_is_shown_with_every_question_but_the_strangers() -> None:
     with _talking(lambda c: c.sendall(_http(_queue(0, 0)))) as (talker, comfyui):
-        comfyui.queue(talker.port, SECRET)
-        comfyui.last_work_at(talker.port, SECRET)
-        comfyui.queue(talker.port, None, fresh=True)
-        comfyui.refuses_strangers(talker.port)
+        comfyui.queue(talker.address, SECRET)
+        comfyui.last_work_at(talker.address, SECRET)
+        comfyui.queue(talker.address, None, fresh=True)
+        comfyui.refuses_strangers(talker.address)
         shown = [f"{GUARD_HEADER}: {SECRET}".encode() in request for request in talker.requests]
         assert shown == [True, True, False, False]
         assert GUARD_HEADER.encode() not in talker.requests[2] + talker.requests[3]
@@ -244,10 +244,10 @@ def test_the_secret_is_shown_with_every_question_but_the_strangers() -> None:
 )
 def test_only_403_is_a_refusal(status: str, refuses: bool) -> None:
     with _talking(lambda c: c.sendall(_http(b"", status))) as (talker, comfyui):
-        assert comfyui.refuses_strangers(talker.port) is refuses
+        assert comfyui.refuses_strangers(talker.address) is refuses
 
 
 def test_no_answer_is_no_proof() -> None:
-    assert ComfyUI(1).refuses_strangers(free_port()) is None
+    assert ComfyUI(1).refuses_strangers(Address("127.0.0.1", free_port())) is None
     with _talking(lambda c: c.sendall(b"nonsense\r\n\r\n")) as (talker, comfyui):
-        assert comfyui.refuses_strangers(talker.port) is None
+        assert comfyui.refuses_strangers(talker.address) is None

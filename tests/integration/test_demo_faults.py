@@ -45,7 +45,7 @@ def launch(launcher: LocalLauncher, tmp_path: Path, *flags: str) -> int:
     row = make_row(port, 9001, 9081, 1)
     place = prepare(settings, "1-alice-ab")
     command = build_command(settings, row, "cpu", place, ONE)
-    launcher.start(LaunchSpec(ONE, command.argv, command.env, command.cwd, 1 << 20))
+    launcher.start(LaunchSpec(ONE, command.argv, command.env, command.cwd, 1 << 20, port=port))
     return port
 
 
@@ -136,14 +136,14 @@ def test_the_managers_command_line_runs_it_and_the_port_is_proven_ours(
     launcher: LocalLauncher, tmp_path: Path
 ) -> None:
     port = launch(launcher, tmp_path)
-    wait_until(lambda: launcher.owns_port(ONE, port), what="listening")
+    wait_until(lambda: launcher.answers_itself(ONE), what="listening")
     argv = requests.get(f"http://127.0.0.1:{port}/system_stats", timeout=10).json()["system"][
         "argv"
     ]
     assert argv[argv.index("--output-directory") + 1].endswith("1-alice-ab/output")
     launcher.stop(ONE, force=False)
     assert wait_gone(launcher, ONE).exit_code == -signal.SIGTERM
-    assert launcher.owns_port(ONE, port) is None
+    assert launcher.answers_itself(ONE) is None
 
 
 def test_a_crash_leaves_code_and_last_words(launcher: LocalLauncher, tmp_path: Path) -> None:

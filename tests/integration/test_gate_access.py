@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from manager.gate.gate import Gate, new_token
-from manager.gate.opening import Opening
 from manager.ports import PortRow
 from manager.records import GUARD_HEADER
 from tests.support.gate import (
@@ -18,6 +17,7 @@ from tests.support.gate import (
     knock,
     knock_websocket,
     open_websocket,
+    opening,
     project,
     running_gate,
     upstream,
@@ -62,7 +62,10 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     a, b, closed = of.ports
     with running_gate(of) as gate, upstream(a.port) as behind:
         tokens = {a.port: new_token(), b.port: new_token()}
-        openings = {a.port: Opening(tokens[a.port], SECRET), b.port: Opening(tokens[b.port])}
+        openings = {
+            a.port: opening(a.port, tokens[a.port], SECRET),
+            b.port: opening(b.port, tokens[b.port]),
+        }
         assert gate.apply(openings) == {}
         yield House(gate, a, b, closed, tokens[a.port], tokens[b.port], behind, of.manager_port)
 
@@ -352,6 +355,6 @@ def test_secure_cookie_where_https_is_in_front(tmp_path: Path) -> None:
     of = project(tmp_path, rows=1, COOKIE_SECURE="true")
     row, token = of.ports[0], new_token()
     with running_gate(of) as gate:
-        gate.apply({row.port: Opening(token)})
+        gate.apply({row.port: opening(row.port, token)})
         answer = knock(row.workspace_port, f"/?token_{row.port}={token}")
         assert answer.headers["set-cookie"].endswith("; SameSite=Lax; Secure")

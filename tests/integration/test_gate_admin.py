@@ -20,11 +20,18 @@ from manager.errors import GateFailed
 from manager.gate import admin, caddyfile
 from manager.gate.admin import Door
 from manager.gate.gate import Gate, new_token
-from manager.gate.opening import Opening
 from manager.gate.program import find_program
 from manager.gate.reload import reload
 from manager.settings import Settings
-from tests.support.gate import echoes, knock, open_websocket, project, running_gate, upstream
+from tests.support.gate import (
+    echoes,
+    knock,
+    open_websocket,
+    opening,
+    project,
+    running_gate,
+    upstream,
+)
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
@@ -90,7 +97,7 @@ def test_nobody_is_answered_without_the_secret(settings: Settings) -> None:
 
 def test_secret_is_private_and_told_nowhere(settings: Settings) -> None:
     with running_gate(settings) as gate:
-        gate.apply({settings.ports[0].port: Opening(new_token())})
+        gate.apply({settings.ports[0].port: opening(settings.ports[0].port, new_token())})
         home, secret = settings.data_dir / "caddy", secret_of(settings)
         assert len(secret) == 32
         assert stat.S_IMODE((home / "admin_key").stat().st_mode) == 0o600
@@ -141,7 +148,7 @@ def test_lost_secret_costs_a_new_caddy_and_nothing_else(settings: Settings) -> N
     (settings.data_dir / "caddy" / "admin_key").unlink()
     token = new_token()
     with running_gate(settings) as second:
-        second.apply({settings.ports[0].port: Opening(token)})
+        second.apply({settings.ports[0].port: opening(settings.ports[0].port, token)})
         assert second.watch().pid != pid
         assert identity.read(pid or 0) is None
         assert secret_of(settings) != lost
@@ -151,12 +158,13 @@ def test_lost_secret_costs_a_new_caddy_and_nothing_else(settings: Settings) -> N
 def test_caddy_of_an_earlier_version_is_taken_over_without_a_connection_lost(
     settings: Settings,
 ) -> None:
-    row, opening = settings.ports[0], Opening(new_token())
-    cookie = [("Cookie", f"token_{row.port}={opening.token}")]
+    row = settings.ports[0]
+    opened = opening(row.port, new_token())
+    cookie = [("Cookie", f"token_{row.port}={opened.token}")]
     other = settings.ports[1]
     with upstream(row.port):
         with running_gate(settings) as today:
-            today.apply({row.port: opening})
+            today.apply({row.port: opened})
             settings.caddyfile.write_text(old_file(settings))
             kept = settings.caddyfile.read_text()
         settings.caddyfile.write_text(kept)
@@ -165,12 +173,12 @@ def test_caddy_of_an_earlier_version_is_taken_over_without_a_connection_lost(
             held = open_websocket(row.workspace_port, "/ws", cookie)
             log = (settings.data_dir / "log").read_text()
             gate = Gate(settings)
-            gate.start({row.port: opening})
+            gate.start({row.port: opened})
             with contextlib.ExitStack() as after:
                 after.callback(gate.stop)
                 assert gate.watch().pid == child.pid
                 assert ask(socket, "GET", "/config/", {}) == 403
-                gate.apply({row.port: opening, other.port: Opening(new_token())})
+                gate.apply({row.port: opened, other.port: opening(other.port, new_token())})
                 text = settings.caddyfile.read_text()
                 assert text.startswith("# mine\n")
                 assert not caddyfile.is_old(text)
@@ -184,7 +192,7 @@ def test_operators_own_lines_are_put_into_force(settings: Settings) -> None:
     row = settings.ports[0]
     mine = f"http://127.0.0.1:{free_port()} {{\n\trespond mine\n}}\n"
     with running_gate(settings) as gate:
-        gate.apply({row.port: Opening(new_token())})
+        gate.apply({row.port: opening(row.port, new_token())})
         text = settings.caddyfile.read_text()
         settings.caddyfile.write_text(text + mine)
         reload(settings)

@@ -16,7 +16,6 @@ from manager.errors import GateFailed
 from manager.gate import admin, probe
 from manager.gate.caddyfile import ADMIN_LINES, Draft, split
 from manager.gate.gate import Gate, new_token
-from manager.gate.opening import Opening
 from manager.gate.program import find_program
 from manager.gate.reload import reload
 from manager.gate.render import Look, read_templates, render
@@ -27,6 +26,7 @@ from tests.support.gate import (
     knock,
     knock_websocket,
     open_websocket,
+    opening,
     project,
     running_gate,
     upstream,
@@ -79,22 +79,22 @@ def test_others_websockets_survive_every_change_and_end_with_their_own_gate(
     a, b = settings.ports
     token = new_token()
     with upstream(a.port) as behind_a, upstream(b.port):
-        gate.apply({a.port: Opening(token)})
+        gate.apply({a.port: opening(a.port, token)})
         sockets = [
             open_websocket(a.workspace_port, "/ws", cookie(a.port, token)) for _ in range(SOCKETS)
         ]
         for _ in range(CHANGES):
             other = new_token()
-            gate.apply({a.port: Opening(token), b.port: Opening(other)})
+            gate.apply({a.port: opening(a.port, token), b.port: opening(b.port, other)})
             assert knock(b.workspace_port, "/", cookie(b.port, other)).status == 200
-            gate.apply({a.port: Opening(token)})
+            gate.apply({a.port: opening(a.port, token)})
             assert knock(b.workspace_port, "/", cookie(b.port, other)).status == 403
         assert [echoes(sock) for sock in sockets] == [True] * SOCKETS
 
         other = new_token()
-        gate.apply({a.port: Opening(token), b.port: Opening(other)})
+        gate.apply({a.port: opening(a.port, token), b.port: opening(b.port, other)})
         kept = open_websocket(b.workspace_port, "/ws", cookie(b.port, other))
-        gate.apply({b.port: Opening(other)})
+        gate.apply({b.port: opening(b.port, other)})
         behind_a.kill()
         assert [is_cut(sock) for sock in sockets] == [True] * SOCKETS
         assert echoes(kept)
@@ -105,8 +105,8 @@ def test_others_websockets_survive_every_change_and_end_with_their_own_gate(
 def test_old_token_is_worthless_after_a_change(settings: Settings, gate: Gate) -> None:
     row = settings.ports[0]
     old, new = new_token(), new_token()
-    gate.apply({row.port: Opening(old)})
-    gate.apply({row.port: Opening(new)})
+    gate.apply({row.port: opening(row.port, old)})
+    gate.apply({row.port: opening(row.port, new)})
     with upstream(row.port) as behind:
         bearer = [("Authorization", f"Bearer {old}")]
         assert not is_open(settings, row.port, old)
@@ -122,11 +122,11 @@ def test_all_closed_file_is_the_shipped_one(tmp_path: Path) -> None:
     of = project(tmp_path, rows=1)
     with running_gate(of) as gate:
         closed = of.caddyfile.read_bytes()
-        gate.apply({of.ports[0].port: Opening(new_token())})
+        gate.apply({of.ports[0].port: opening(of.ports[0].port, new_token())})
         assert of.caddyfile.read_bytes() != closed
         gate.apply({})
         assert of.caddyfile.read_bytes() == closed
-        gate.apply({of.ports[0].port: Opening(new_token())})
+        gate.apply({of.ports[0].port: opening(of.ports[0].port, new_token())})
     assert of.caddyfile.read_bytes() == closed
 
 
@@ -134,7 +134,7 @@ def test_default_table_is_closed_to_the_shipped_bytes(tmp_path: Path) -> None:
     of = load({}, root=tmp_path)
     look = Look(of.gate_host, of.manager_port, cookie_secure=False)
     shipped = (ROOT / "Caddyfile").read_text()
-    block = render(of.ports, {8001: Opening(new_token())}, look, read_templates())
+    block = render(of.ports, {8001: opening(8001, new_token())}, look, read_templates())
     of.caddyfile.write_text(split(shipped, of.caddyfile).around(block))
     Gate(of).stop()
     assert of.caddyfile.read_bytes() == shipped.encode()
@@ -146,7 +146,7 @@ def test_manager_killed_between_load_and_file_is_healed_by_the_next(
     a, b = (row.port for row in settings.ports)
     old, new = new_token(), new_token()
     first = Gate(settings)
-    first.start({a: Opening(old)})
+    first.start({a: opening(a, old)})
 
     def killed(_draft: Draft) -> None:
         raise KeyboardInterrupt
@@ -155,12 +155,12 @@ def test_manager_killed_between_load_and_file_is_healed_by_the_next(
         patch.setattr(Draft, "put", killed)
         patch.setattr(Draft, "drop", lambda _draft: None)
         with pytest.raises(KeyboardInterrupt):
-            first.apply({b: Opening(new)})
+            first.apply({b: opening(b, new)})
     assert is_open(settings, b, new)
     assert old in settings.caddyfile.read_text()
     first.leave()
     second = Gate(settings)
-    second.start({b: Opening(new)})
+    second.start({b: opening(b, new)})
     text = settings.caddyfile.read_text()
     assert (is_open(settings, a, old), is_open(settings, b, new)) == (False, True)
     assert (old in text, new in text) == (False, True)
@@ -171,7 +171,7 @@ def test_manager_killed_between_load_and_file_is_healed_by_the_next(
 
 def test_file_shows_open_gates_tokens_to_its_owner_alone(settings: Settings, gate: Gate) -> None:
     tokens = {row.port: new_token() for row in settings.ports}
-    gate.apply({port: Opening(token, new_token()) for port, token in tokens.items()})
+    gate.apply({port: opening(port, token, new_token()) for port, token in tokens.items()})
     lines = [line for line in settings.caddyfile.read_text().splitlines() if "token_" in line]
     for port, token in tokens.items():
         assert [line for line in lines if f"token_{port}={token}" in line]
@@ -181,7 +181,7 @@ def test_file_shows_open_gates_tokens_to_its_owner_alone(settings: Settings, gat
 
 
 def test_only_the_owner_reaches_caddys_admin_interface(settings: Settings, gate: Gate) -> None:
-    gate.apply({settings.ports[0].port: Opening(new_token())})
+    gate.apply({settings.ports[0].port: opening(settings.ports[0].port, new_token())})
     home = settings.data_dir / "caddy"
     assert stat.S_IMODE(settings.data_dir.stat().st_mode) == 0o700
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
@@ -198,7 +198,7 @@ def test_operators_lines_are_kept_and_served(settings: Settings, gate: Gate) -> 
         text = file.read()
     with settings.caddyfile.open("w", newline="") as file:
         file.write(above + text + below)
-    gate.apply({settings.ports[0].port: Opening(new_token())})
+    gate.apply({settings.ports[0].port: opening(settings.ports[0].port, new_token())})
     written = settings.caddyfile.read_bytes().decode()
     assert written.startswith(above)
     assert written.endswith(below)
@@ -211,18 +211,25 @@ def broken(settings: Settings, gate: Gate, text: str) -> str:
     """Save ``text`` as the Caddyfile: changes must fail and change nothing. Give the sentence."""
     port, token = settings.ports[0].port, new_token()
     kept = new_token()
-    gate.apply({settings.ports[1].port: Opening(kept)})
+    gate.apply({settings.ports[1].port: opening(settings.ports[1].port, kept)})
     good = settings.caddyfile.read_text()
     settings.caddyfile.write_text(text)
     with pytest.raises(GateFailed) as failure:
-        gate.apply({settings.ports[1].port: Opening(kept), port: Opening(token)})
+        gate.apply(
+            {
+                settings.ports[1].port: opening(settings.ports[1].port, kept),
+                port: opening(port, token),
+            }
+        )
     assert settings.caddyfile.read_text() == text
     assert not is_open(settings, port, token)
     assert is_open(settings, settings.ports[1].port, kept)
     assert token not in repr(failure.value)
     assert [p.name for p in settings.caddyfile.parent.iterdir() if p.name.endswith(".new")] == []
     settings.caddyfile.write_text(good)
-    gate.apply({settings.ports[1].port: Opening(kept), port: Opening(token)})
+    gate.apply(
+        {settings.ports[1].port: opening(settings.ports[1].port, kept), port: opening(port, token)}
+    )
     assert is_open(settings, port, token)
     return failure.value.message
 
@@ -252,7 +259,7 @@ def test_file_that_is_not_text_is_refused(settings: Settings, gate: Gate) -> Non
     content = good + b"# \xff\n"
     settings.caddyfile.write_bytes(content)
     with pytest.raises(GateFailed, match="UTF-8"):
-        gate.apply({settings.ports[0].port: Opening(new_token())})
+        gate.apply({settings.ports[0].port: opening(settings.ports[0].port, new_token())})
     assert settings.caddyfile.read_bytes() == content
     settings.caddyfile.write_bytes(good)
 
@@ -266,11 +273,11 @@ def test_file_that_cannot_be_written_opens_nothing(
     blocker.mkdir()
     before = settings.caddyfile.read_bytes()
     with pytest.raises(GateFailed, match="cannot be written"):
-        gate.apply({port: Opening(token)})
+        gate.apply({port: opening(port, token)})
     assert settings.caddyfile.read_bytes() == before
     assert not is_open(settings, port, token)
     blocker.rmdir()
-    gate.apply({port: Opening(token)})
+    gate.apply({port: opening(port, token)})
     assert is_open(settings, port, token)
 
 
@@ -279,7 +286,7 @@ def test_gate_that_does_not_do_as_asked_is_put_back(
 ) -> None:
     a, b = (row.port for row in settings.ports)
     kept, token = new_token(), new_token()
-    gate.apply({b: Opening(kept)})
+    gate.apply({b: opening(b, kept)})
     before = settings.caddyfile.read_bytes()
 
     def refuse(*_args: object) -> None:
@@ -288,7 +295,7 @@ def test_gate_that_does_not_do_as_asked_is_put_back(
     with monkeypatch.context() as patch:
         patch.setattr(probe, "check", refuse)
         with pytest.raises(GateFailed, match="not as asked"):
-            gate.apply({a: Opening(token), b: Opening(kept)})
+            gate.apply({a: opening(a, token), b: opening(b, kept)})
     assert not is_open(settings, a, token)
     assert is_open(settings, b, kept)
     assert settings.caddyfile.read_bytes() == before
@@ -305,7 +312,7 @@ def test_same_wanted_state_is_loaded_once(
         real(door, text)
 
     monkeypatch.setattr(admin, "load", count)
-    wanted = {settings.ports[0].port: Opening(new_token())}
+    wanted = {settings.ports[0].port: opening(settings.ports[0].port, new_token())}
     gate.apply(wanted)
     gate.apply(dict(wanted))
     assert len(loads) == 1
@@ -323,7 +330,7 @@ def test_edit_saved_during_a_change_is_not_lost(
 
     monkeypatch.setattr(admin, "load", load_while_the_operator_saves)
     token = new_token()
-    gate.apply({settings.ports[0].port: Opening(token)})
+    gate.apply({settings.ports[0].port: opening(settings.ports[0].port, token)})
     text = settings.caddyfile.read_text()
     assert text.startswith("# saved meanwhile\n")
     assert token in text
@@ -331,9 +338,9 @@ def test_edit_saved_during_a_change_is_not_lost(
 
 def test_changes_from_many_threads_end_in_the_last_one(settings: Settings, gate: Gate) -> None:
     ports = [row.port for row in settings.ports]
-    final = {port: Opening(new_token()) for port in ports}
+    final = {port: opening(port, new_token()) for port in ports}
     threads = [
-        threading.Thread(target=gate.apply, args=({port: Opening(new_token())},))
+        threading.Thread(target=gate.apply, args=({port: opening(port, new_token())},))
         for port in ports * 4
     ]
     for thread in threads:
@@ -341,8 +348,8 @@ def test_changes_from_many_threads_end_in_the_last_one(settings: Settings, gate:
     for thread in threads:
         thread.join()
     gate.apply(final)
-    for port, opening in final.items():
-        assert is_open(settings, port, opening.token)
+    for port, opened in final.items():
+        assert is_open(settings, port, opened.token)
 
 
 def test_tokens_are_in_no_log_and_no_error(
@@ -355,7 +362,7 @@ def test_tokens_are_in_no_log_and_no_error(
     assert "level INFO" in shipped
     settings.caddyfile.write_text(shipped.replace("level INFO", "level DEBUG"))
     with running_gate(settings) as gate, upstream(row.port):
-        gate.apply({row.port: Opening(token, secret)})
+        gate.apply({row.port: opening(row.port, token, secret)})
         link = f"/?token_{row.port}={token}"
         knock(row.workspace_port, link, {"Referer": f"http://x{link}"})
         assert knock(row.workspace_port, "/", cookie(row.port, token)).status == 200
@@ -363,7 +370,11 @@ def test_tokens_are_in_no_log_and_no_error(
         # Quoted by Caddy in its refusal: the line that it does not understand.
         text = settings.caddyfile.read_text()
         settings.caddyfile.write_text(f"{text}\n{token} {{\n\t{token}\n\t{secret}\n}}\n")
-        for wanted in ({}, {row.port: Opening(token + "x")}, {1: Opening(token, secret)}):
+        for wanted in (
+            {},
+            {row.port: opening(row.port, token + "x")},
+            {1: opening(1, token, secret)},
+        ):
             with pytest.raises(GateFailed) as failure:
                 gate.apply(wanted)
             errors.append(repr(failure.value) + str(failure.value.params))
@@ -379,7 +390,7 @@ def test_tokens_are_in_no_log_and_no_error(
 
 def test_operators_commands_work_in_the_projects_folder(settings: Settings, gate: Gate) -> None:
     row, token = settings.ports[0], new_token()
-    gate.apply({row.port: Opening(token)})
+    gate.apply({row.port: opening(row.port, token)})
     valid = command(settings, "validate", "--config", "Caddyfile")
     assert valid.returncode == 0, valid.stderr
     # What is live is what the file says, so there is nothing to do.

@@ -19,12 +19,19 @@ from manager.errors import AlreadyServing, GateFailed
 from manager.gate import gate as gate_module
 from manager.gate import probe
 from manager.gate.gate import Gate, new_token
-from manager.gate.opening import Opening
 from manager.gate.program import find_program
 from manager.gate.reload import reload
 from manager.identity import Identity
 from manager.settings import ROOT, Settings
-from tests.support.gate import echoes, knock, open_websocket, project, running_gate, upstream
+from tests.support.gate import (
+    echoes,
+    knock,
+    open_websocket,
+    opening,
+    project,
+    running_gate,
+    upstream,
+)
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
@@ -70,7 +77,7 @@ def fake_caddy(folder: Path, script: str) -> Iterator[str]:
 def test_caddy_that_was_killed_comes_back_with_the_same_gates(settings: Settings) -> None:
     port, token = settings.ports[0].port, new_token()
     with running_gate(settings) as gate:
-        gate.apply({port: Opening(token)})
+        gate.apply({port: opening(port, token)})
         first = who_runs(gate)
         identity.send(first, signal.SIGKILL)
         wait_until(lambda: not gate.watch().running, what="the end to be noticed")
@@ -89,11 +96,11 @@ def test_caddy_that_was_stopped_is_told_at_once_and_heals(settings: Settings) ->
             health = gate.watch()
             assert f"kill -CONT {caddy.pid}" in (health.problem or "")
             with pytest.raises(GateFailed, match="SIGSTOP"):
-                gate.apply({port: Opening(token)})
+                gate.apply({port: opening(port, token)})
         finally:
             identity.send(caddy, signal.SIGCONT)
         wait_until(lambda: gate.watch().running, what="it goes on")
-        gate.apply({port: Opening(token)})
+        gate.apply({port: opening(port, token)})
         assert opens(settings, port, token)
         assert gate.watch().problem is None
         assert who_runs(gate) == caddy
@@ -109,9 +116,9 @@ def test_gate_closed_while_caddy_was_dead_stays_closed(settings: Settings) -> No
     a, b = (row.port for row in settings.ports)
     tokens = {a: new_token(), b: new_token()}
     with running_gate(settings) as gate:
-        gate.apply({port: Opening(token) for port, token in tokens.items()})
+        gate.apply({port: opening(port, token) for port, token in tokens.items()})
         identity.send(who_runs(gate), signal.SIGKILL)
-        gate.apply({b: Opening(tokens[b])})
+        gate.apply({b: opening(b, tokens[b])})
         assert gate.watch().running
         assert not opens(settings, a, tokens[a])
         assert opens(settings, b, tokens[b])
@@ -123,7 +130,7 @@ def test_closing_that_failed_is_done_when_caddy_comes_back(
     monkeypatch.setattr(gate_module, "BACK_OFF_S", (0.1,))
     port, token = settings.ports[0].port, new_token()
     with running_gate(settings) as gate:
-        gate.apply({port: Opening(token)})
+        gate.apply({port: opening(port, token)})
         good = settings.caddyfile.read_text()
         settings.caddyfile.write_text(good + "\nnonsense {\n\tnonsense\n}\n")
         with pytest.raises(GateFailed):
@@ -141,16 +148,16 @@ def test_next_manager_takes_over_and_websockets_live_on(settings: Settings) -> N
     token = new_token()
     first = Gate(settings)
     first.start()
-    first.apply({a.port: Opening(token)})
+    first.apply({a.port: opening(a.port, token)})
     with upstream(a.port):
         sock = open_websocket(a.workspace_port, "/ws", [("Cookie", f"token_{a.port}={token}")])
         caddy = who_runs(first)
         first.leave()
         second = Gate(settings)
-        second.start({a.port: Opening(token)})
+        second.start({a.port: opening(a.port, token)})
         try:
             assert who_runs(second) == caddy
-            second.apply({a.port: Opening(token), b.port: Opening(new_token())})
+            second.apply({a.port: opening(a.port, token), b.port: opening(b.port, new_token())})
             assert echoes(sock)
         finally:
             second.stop()
@@ -172,7 +179,7 @@ def test_caddy_is_found_by_its_socket_when_the_record_is_lost(settings: Settings
 
 def test_caddy_that_does_not_answer_is_ended_by_its_record(settings: Settings) -> None:
     first = Gate(settings)
-    first.start({settings.ports[0].port: Opening(new_token())})
+    first.start({settings.ports[0].port: opening(settings.ports[0].port, new_token())})
     caddy = who_runs(first)
     first.leave()
     (settings.data_dir / "caddy" / "admin.sock").unlink()
@@ -207,7 +214,7 @@ def test_stop_ends_a_caddy_that_a_killed_manager_left(settings: Settings) -> Non
         "from manager.gate.gate import Gate, new_token;"
         "s = settings.load(root=Path(sys.argv[1]));"
         "from manager.gate.opening import Opening;"
-        "g = Gate(s); g.start({s.ports[0].port: Opening(new_token())});"
+        "g = Gate(s); g.start({s.ports[0].port: Opening(new_token(), upstream='127.0.0.1:1')});"
         "print(g.watch().pid, flush=True);"
         "import os; os._exit(9)"
     )
@@ -245,7 +252,7 @@ def test_taken_port_is_named_and_the_other_gates_work(
     a, b = settings.ports
     tokens = {a.port: new_token(), b.port: new_token()}
     with stranger_on(a.external_port) as stranger, running_gate(settings) as gate:
-        unserved = gate.apply({port: Opening(token) for port, token in tokens.items()})
+        unserved = gate.apply({port: opening(port, token) for port, token in tokens.items()})
         assert list(unserved) == [a.port]
         assert f"gate port {a.external_port} is taken" in unserved[a.port]
         assert f"pid {os.getpid()}" in unserved[a.port]
@@ -266,12 +273,12 @@ def test_port_taken_at_the_last_moment_stops_only_its_own_row(
     with stranger_on(a.workspace_port), running_gate(settings) as gate:
         assert list(gate.unavailable) == [a.port]
         token = new_token()
-        assert gate.apply({b.port: Opening(token)}) == {}
+        assert gate.apply({b.port: opening(b.port, token)}) == {}
         assert opens(settings, b.port, token)
         # The same while Caddy runs: the row is tried again and is still taken.
         assert gate._live.freed()
         token = new_token()
-        assert gate.apply({b.port: Opening(token)}) == {}
+        assert gate.apply({b.port: opening(b.port, token)}) == {}
         assert list(gate.unavailable) == [a.port]
         assert opens(settings, b.port, token)
 
@@ -332,7 +339,7 @@ def test_missing_caddyfile_is_made_from_the_shipped_one(settings: Settings) -> N
     settings.caddyfile.unlink()
     token = new_token()
     with running_gate(settings) as gate:
-        gate.apply({settings.ports[0].port: Opening(token)})
+        gate.apply({settings.ports[0].port: opening(settings.ports[0].port, token)})
         assert token in settings.caddyfile.read_text()
 
 
@@ -341,14 +348,14 @@ def test_long_folder_names_are_no_obstacle(tmp_path: Path) -> None:
     of = project(folder, rows=1)
     token = new_token()
     with running_gate(of) as gate:
-        gate.apply({of.ports[0].port: Opening(token)})
+        gate.apply({of.ports[0].port: opening(of.ports[0].port, token)})
         assert opens(of, of.ports[0].port, token)
 
 
 def test_data_directory_elsewhere(tmp_path: Path) -> None:
     of = project(tmp_path / "project", rows=1, DATA_DIR=str(tmp_path / "elsewhere" / "d"))
     with running_gate(of) as gate:
-        gate.apply({of.ports[0].port: Opening(new_token())})
+        gate.apply({of.ports[0].port: opening(of.ports[0].port, new_token())})
         reload(of)
 
 
@@ -375,13 +382,14 @@ def test_same_behaviour_under_eventlet(settings: Settings) -> None:
         "from manager.gate.opening import Opening\n"
         "s = settings.load(root=Path(sys.argv[1])); g = Gate(s); g.start()\n"
         "ports = [row.port for row in s.ports]\n"
-        "jobs = [threading.Thread(target=g.apply, args=({p: Opening(new_token())},))\n"
+        "def opened(): return Opening(new_token(), upstream='127.0.0.1:1')\n"
+        "jobs = [threading.Thread(target=g.apply, args=({p: opened()},))\n"
         "        for p in ports * 3]\n"
         "[job.start() for job in jobs]; [job.join() for job in jobs]\n"
         "identity.send(identity.read(g.watch().pid), signal.SIGKILL)\n"
         "deadline = time.monotonic() + 20\n"
         "while not g.watch().running and time.monotonic() < deadline: time.sleep(0.05)\n"
-        "g.apply({ports[0]: Opening(new_token())}); pid = g.watch().pid\n"
+        "g.apply({ports[0]: Opening(new_token(), upstream='127.0.0.1:1')}); pid = g.watch().pid\n"
         "g.stop(); assert identity.read(pid) is None; print('done')\n"
     )
     table = ",".join(

@@ -241,7 +241,8 @@ def test_an_account_that_another_launch_has_too_is_left_to_the_other_layers(
         assert (report.liveness, report.pid) == (Liveness.ALIVE, other.pid)
         assert unmarked(pids) == UNMARKED
         # Whoever may have come from it still is suspected of holding its card.
-        assert launcher.suspects(ONE, [*left(pids, ONE), other.pid]) == sorted(left(pids, ONE))
+        suspected = trees.suspects(RunDir(runs / ONE), ONE, [*left(pids, ONE), other.pid])
+        assert suspected == sorted(left(pids, ONE))
         launcher.stop(TWO, force=True)
         wait_gone(launcher, TWO)
         # Now it is the last one that had the account, and is gone when nobody of it is left.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import fcntl
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -68,9 +68,10 @@ from manager.launcher.local import LocalLauncher
 from tests.support.launcher import spec, wait_gone, wait_log, with_marker
 runs, port, one = Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 launcher = LocalLauncher(runs)
-launcher.start(spec(one, runs.parent, "-c", sys.argv[5], str(port), "127.0.0.1"))
+words = ("-c", sys.argv[5], str(port), "127.0.0.1")
+launcher.start(spec(one, runs.parent, *words, port=port))
 wait_log(launcher, one, "listening")
-owned = launcher.owns_port(one, port)
+owned = launcher.answers_itself(one)
 launcher.stop(one, force=False)
 print(owned, wait_gone(launcher, one).exit_code)
 """
@@ -115,7 +116,7 @@ def test_an_unknown_launch_is_gone_and_stopping_it_harms_nobody(launcher: LocalL
 
 
 def test_a_launch_answers_where_it_was_told_to(launcher: LocalLauncher, runs: Path) -> None:
-    launcher.start(dataclasses.replace(spec(ONE, runs.parent, *SLEEP), port=8123))
+    launcher.start(spec(ONE, runs.parent, *SLEEP, port=8123))
     launcher.start(spec(TWO, runs.parent, *SLEEP))
     for one in (launcher, LocalLauncher(runs)):
         assert one.address(ONE) == Address("127.0.0.1", 8123)
@@ -417,17 +418,48 @@ def test_a_port_is_ours_only_when_the_launch_listens_on_it(
     launcher: LocalLauncher, tmp_path: Path, address: str
 ) -> None:
     port, other = free_port(), free_port()
-    assert launcher.owns_port(ONE, port) is None
-    assert launcher.port_taken(port) is False
-    launcher.start(spec(ONE, tmp_path, "-c", LISTEN, str(port), address))
-    wait_log(launcher, ONE, "listening")
-    assert launcher.port_taken(port) is True
-    assert launcher.owns_port(ONE, port) is True
-    assert launcher.owns_port(ONE, other) is None
-    assert LocalLauncher(tmp_path / "runs").owns_port(ONE, port) is True
-    launcher.start(spec(TWO, tmp_path, *SLEEP))
+    here = Address("127.0.0.1", port)
+    assert launcher.answers_itself(ONE) is None
+    assert launcher.taken(here) is False
+    launcher.start(spec(TWO, tmp_path, *SLEEP, port=port))
     wait_log(launcher, TWO, "up")
-    assert launcher.owns_port(TWO, port) is False
+    assert launcher.answers_itself(TWO) is None
+    launcher.start(spec(ONE, tmp_path, "-c", LISTEN, str(port), address, port=port))
+    wait_log(launcher, ONE, "listening")
+    assert launcher.taken(here) is True
+    assert launcher.taken(Address("127.0.0.1", other)) is False
+    assert launcher.taken(Address("192.0.2.1", port)) is None
+    assert launcher.answers_itself(ONE) is True
+    assert LocalLauncher(tmp_path / "runs").answers_itself(ONE) is True
+    assert launcher.answers_itself(TWO) is False
+
+
+def test_a_launch_is_not_begun_on_a_port_that_somebody_has(
+    launcher: LocalLauncher, runs: Path, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        port = stranger.getsockname()[1]
+        with pytest.raises(LaunchFailed, match=f"port {port} is taken") as refused:
+            launcher.start(spec(ONE, tmp_path, *SLEEP, port=port))
+        assert refused.value.reason == "port_taken"
+    # The claim was given back: once the port is free the same launch begins.
+    assert list(runs.iterdir()) == []
+    launcher.start(spec(ONE, tmp_path, *SLEEP, port=port))
+    assert launcher.poll(ONE).liveness is Liveness.ALIVE
+    with socket.create_server(("127.0.0.1", port)):
+        launcher.start(spec(ONE, tmp_path, *SLEEP, port=port))
+    assert launcher.poll(ONE).liveness is Liveness.ALIVE
+
+
+def test_the_port_that_an_earlier_version_noted_for_people_is_known(
+    launcher: LocalLauncher, runs: Path
+) -> None:
+    launcher.start(spec(ONE, runs.parent, *SLEEP, port=8123))
+    meta = json.loads((runs / ONE / "meta").read_text())
+    del meta["port"]
+    for labels, known in (({"port": "8124"}, Address("127.0.0.1", 8124)), ({}, None)):
+        (runs / ONE / "meta").write_text(json.dumps({**meta, "labels": labels}))
+        assert launcher.address(ONE) == known
 
 
 def test_a_port_held_by_a_descendant_is_ours(launcher: LocalLauncher, tmp_path: Path) -> None:
@@ -437,9 +469,9 @@ def test_a_port_held_by_a_descendant_is_ours(launcher: LocalLauncher, tmp_path: 
         f"subprocess.run([sys.executable, '-c', {LISTEN!r}, '{port}', '127.0.0.1'], "
         "start_new_session=True, env={})"
     )
-    launcher.start(spec(ONE, tmp_path, "-c", code))
+    launcher.start(spec(ONE, tmp_path, "-c", code, port=port))
     wait_log(launcher, ONE, "listening")
-    assert launcher.owns_port(ONE, port) is True
+    assert launcher.answers_itself(ONE) is True
 
 
 def test_a_stranger_beside_us_on_the_port_makes_it_not_ours(
@@ -447,15 +479,17 @@ def test_a_stranger_beside_us_on_the_port_makes_it_not_ours(
 ) -> None:
     port = free_port()
     command = [sys.executable, "-c", LISTEN, str(port), "127.0.0.1"]
-    stranger = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    launcher.start(spec(ONE, tmp_path, *command[1:], port=port))
+    wait_log(launcher, ONE, "listening")
+    assert launcher.answers_itself(ONE) is True
+    stranger = subprocess.Popen(command, stdout=subprocess.PIPE)
     try:
-        wait_until(lambda: launcher.port_taken(port), what="the stranger listens")
-        launcher.start(spec(ONE, tmp_path, "-c", LISTEN, str(port), "127.0.0.1"))
-        wait_log(launcher, ONE, "listening")
-        assert launcher.owns_port(ONE, port) is False
+        assert stranger.stdout is not None
+        stranger.stdout.readline()
+        assert launcher.answers_itself(ONE) is False
     finally:
         stranger.kill()
-        stranger.wait()
+        stranger.communicate()
 
 
 def test_prune_removes_old_ends_and_no_living_launch(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from manager.cards import handles
+from manager.launcher.devices import openers
 from manager.launcher.local import LocalLauncher
 from manager.launcher.processes import launch_of, read_stat
 from manager.launcher.protocol import Liveness
@@ -325,10 +325,9 @@ def test_only_what_may_have_come_from_a_launch_is_suspected(
         wait_until(lambda: not RunDir(runs / ONE).locked(), what="lock free")
         launcher.stop(ONE, force=True)
         wait_gone(launcher, ONE)
-        found = handles.openers(Path("/dev/full"))
-        assert {before.pid, escaped} <= set(found)
-        assert launcher.suspects(ONE, found) == [escaped]
-        assert launcher.suspects("never-was", found) == []
+        assert {before.pid, escaped} <= set(openers(Path("/dev/full")))
+        assert launcher.holders(ONE, Path("/dev/full")) == [escaped]
+        assert launcher.holders("never-was", Path("/dev/full")) == []
     finally:
         for pid in (escaped, before.pid):
             os.kill(pid, signal.SIGKILL)

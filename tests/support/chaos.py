@@ -14,6 +14,7 @@ import requests
 
 from manager.launcher.local import LocalLauncher
 from manager.launcher.run_dir import RunDir
+from manager.records import Address
 from tests.support.client import Client
 from tests.support.server import ManagerProcess
 from tests.support.waiting import wait_until
@@ -175,7 +176,7 @@ def account(manager: ManagerProcess, links: set[str]) -> list[str]:
     wrong += [f"orphan: launch {one}" for one in living - running.keys()]
     wrong += [f"lost: launch {one}" for one in running.keys() - living]
     for row in table:
-        taken = launcher.port_taken(row["port"])
+        taken = launcher.taken(Address("127.0.0.1", row["port"]))
         if taken != (row["status"] == "running"):
             wrong.append(f"port {row['port']} is {row['status']}, listening: {taken}")
     wrong += _double_holds(manager)

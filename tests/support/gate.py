@@ -21,6 +21,7 @@ import websocket
 
 from manager import identity, settings
 from manager.gate.gate import Gate
+from manager.gate.opening import Opening
 from manager.settings import ROOT, Settings
 from tests.support.ports import free_ports
 
@@ -28,6 +29,11 @@ OPEN = 101
 """What ``knock_websocket`` gives for a socket that was let in."""
 
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
+
+
+def opening(port: int, token: str, secret: str | None = None) -> Opening:
+    """Make the opening of a gate in front of an instance of this machine."""
+    return Opening(token, secret, upstream=f"127.0.0.1:{port}")
 
 
 def project(folder: Path, rows: int = 2, **environ: str) -> Settings:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from manager import settings
+from manager.launcher.protocol import Launcher as LauncherProtocol
 from manager.lifecycle import Lifecycle
 from manager.lifecycle.moves import Moves
 from manager.lifecycle.steps import Steps
@@ -29,9 +30,10 @@ class House:
         self.monotonic = Clock()
         self.comfyui = ComfyUI()
         self.published: list[tuple[frozenset[int], frozenset[int]]] = []
-        # The stand-ins have the shape of the rooms, not their type.
-        outside: list[Any] = [self.launcher, self.gate, self.comfyui]
-        launcher, gate, comfyui = outside
+        launcher: LauncherProtocol = self.launcher
+        # These have the shape of the rooms, not their type.
+        outside: list[Any] = [self.gate, self.comfyui]
+        gate, comfyui = outside
 
         def publish(ports: frozenset[int], users: frozenset[int]) -> None:
             self.published.append((ports, users))

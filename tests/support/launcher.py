@@ -26,9 +26,11 @@ TWO = unique("two")
 TORTURE = Path(__file__).with_name("torture.py")
 
 
-def spec(launch_id: str, cwd: Path, *argv: str, log_max_bytes: int = 1 << 20) -> LaunchSpec:
+def spec(
+    launch_id: str, cwd: Path, *argv: str, log_max_bytes: int = 1 << 20, port: int = 0
+) -> LaunchSpec:
     env = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
-    return LaunchSpec(launch_id, (sys.executable, *argv), env, cwd, log_max_bytes)
+    return LaunchSpec(launch_id, (sys.executable, *argv), env, cwd, log_max_bytes, port=port)
 
 
 def noted(pid_file: Path) -> list[Identity]:

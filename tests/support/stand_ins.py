@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from manager.comfyui import QueueAnswer, Work
 from manager.errors import GateFailed, LaunchFailed
 from manager.gate.gate import GateHealth
 from manager.gate.opening import Opening
 from manager.launcher.activity import Activity
+from manager.launcher.devices import openers
 from manager.launcher.protocol import LaunchFacts, LaunchSpec, Liveness, ProcessReport
 from manager.records import Address, Node
 
@@ -27,6 +29,10 @@ class Clock:
         return self.now
 
 
+def _on_loopback(spec: LaunchSpec) -> Address:
+    return Address("127.0.0.1", spec.port)
+
+
 class Launcher:
     """Remembers launches; they live until told otherwise."""
 
@@ -34,7 +40,9 @@ class Launcher:
         self.specs: dict[str, LaunchSpec] = {}
         self.reports: dict[str, ProcessReport] = {}
         self.stops: list[tuple[str, bool]] = []
-        self.stranger = False
+        self.stranger: bool | None = False
+        self.silent = False
+        self.address_of: Callable[[LaunchSpec], Address | None] = _on_loopback
         self.refuse: str | None = None
         self.output = ""
         self.activities: list[Activity | None] = []
@@ -42,6 +50,8 @@ class Launcher:
     def start(self, spec: LaunchSpec) -> None:
         if self.refuse:
             raise LaunchFailed(self.refuse)
+        if self.stranger:
+            raise LaunchFailed(f"port {spec.port} is taken", reason="port_taken")
         self.specs[spec.launch_id] = spec
         self.reports[spec.launch_id] = ProcessReport(Liveness.ALIVE, pid=4000 + len(self.specs))
 
@@ -59,25 +69,27 @@ class Launcher:
 
     def address(self, launch_id: str) -> Address | None:
         spec = self.specs.get(launch_id)
-        return Address("127.0.0.1", spec.port) if spec else None
+        return self.address_of(spec) if spec else None
 
     def probe(self) -> tuple[Node, ...]:
         return (Node("stand-in", "directories", 0, (), {}, root=False),)
 
-    def owns_port(self, launch_id: str, port: int) -> bool | None:
+    def answers_itself(self, launch_id: str) -> bool | None:
         alive = self.poll(launch_id).liveness is Liveness.ALIVE
         return alive and not self.stranger
 
     def activity(self, launch_id: str) -> Activity | None:
         return self.activities.pop(0) if self.activities else None
 
-    def port_taken(self, port: int) -> bool:
+    def taken(self, address: Address) -> bool | None:
         return self.stranger
 
-    def suspects(self, launch_id: str, pids: Iterable[int]) -> list[int]:
-        return sorted(pids)
+    def holders(self, launch_id: str, device: Path) -> builtins.list[int] | None:
+        return sorted(openers(device))
 
-    def list(self) -> builtins.list[str]:
+    def list(self) -> builtins.list[str] | None:
+        if self.silent:
+            return None
         alive = {i for i, r in self.reports.items() if r.liveness is Liveness.ALIVE}
         return sorted(alive)
 
@@ -85,8 +97,8 @@ class Launcher:
         spec = self.specs.get(launch_id)
         return LaunchFacts(spec.labels if spec else {}, 5000.0)
 
-    def prune(self, keep: int) -> None:
-        pass
+    def prune(self, keep: int) -> int:
+        return 0
 
 
 class Gate:
@@ -113,17 +125,27 @@ class Gate:
 
 
 class ComfyUI:
-    """Answers what it was told, per port; asked ports and shown secrets are remembered."""
+    """Answers what it was told, per port; asked ports and shown secrets are remembered.
+
+    Every instance answers at its own port; one without an address is not heard.
+    """
 
     def __init__(self) -> None:
         self.answers: dict[int, QueueAnswer] = {}
         self.then: dict[int, QueueAnswer] = {}
         self.worked_at: float | None = None
         self.asked: list[int] = []
+        self.heard: list[Address] = []
         self.shown: list[str | None] = []
         self.refuses: bool | None = True
 
-    def queue(self, port: int, secret: str | None, *, fresh: bool = False) -> QueueAnswer:
+    def queue(
+        self, address: Address | None, secret: str | None, *, fresh: bool = False
+    ) -> QueueAnswer:
+        if address is None:
+            return UNKNOWN
+        port = address.port
+        self.heard.append(address)
         self.asked.append(port)
         self.shown.append(secret)
         answer = self.answers.get(port, UNKNOWN)
@@ -131,12 +153,12 @@ class ComfyUI:
             self.answers[port] = self.then.pop(port)
         return answer
 
-    def refuses_strangers(self, port: int) -> bool | None:
+    def refuses_strangers(self, address: Address) -> bool | None:
         return self.refuses
 
-    def last_work_at(self, port: int, secret: str | None) -> float | None:
+    def last_work_at(self, address: Address | None, secret: str | None) -> float | None:
         self.shown.append(secret)
         return self.worked_at
 
-    def forget(self, port: int) -> None:
+    def forget(self, address: Address | None) -> None:
         pass

@@ -13,6 +13,7 @@ from manager.gate.render import BEGIN, END, Look, Templates, is_everywhere, read
 from manager.ports import DEFAULT_PORTS
 from manager.records import GUARD_HEADER
 from manager.settings import ROOT
+from tests.support.gate import opening
 
 TOKEN = "aB3" + "x" * 29
 SECRET = "s" * 32
@@ -50,12 +51,15 @@ def test_closed_gates_mention_no_token_and_no_upstream(templates: Templates) -> 
 def test_open_gate_has_its_own_name_token_and_upstream_only(templates: Templates) -> None:
     other = new_token()
     block = render(
-        DEFAULT_PORTS, {8002: Opening(TOKEN, SECRET), 8003: Opening(other)}, LOOK, templates
+        DEFAULT_PORTS,
+        {8002: opening(8002, TOKEN, SECRET), 8003: opening(8003, other)},
+        LOOK,
+        templates,
     )
     second, third = block.index("# 8002"), block.index("# 8003")
     gate = block[second:third]
     assert sites(gate) == ["http://:9082", "http://:9002"]
-    assert gate.count(f"import comfyui_proxy 8002 {GUARD_HEADER} {SECRET}\n") == 3
+    assert gate.count(f"import comfyui_proxy 127.0.0.1:8002 {GUARD_HEADER} {SECRET}\n") == 3
     assert "token_8003" not in gate
     assert other not in gate
     assert TOKEN not in block[:second] + block[third:]
@@ -83,33 +87,48 @@ def test_open_gate_has_its_own_name_token_and_upstream_only(templates: Templates
 )
 def test_what_is_not_a_token_never_reaches_the_file(templates: Templates, bad: object) -> None:
     with pytest.raises(GateFailed) as failure:
-        render(DEFAULT_PORTS, {8001: Opening(bad)}, LOOK, templates)  # type: ignore[arg-type]
+        render(DEFAULT_PORTS, {8001: opening(8001, bad)}, LOOK, templates)  # type: ignore[arg-type]
     assert failure.value.message == "端口 8001: a token must be 32 letters and digits"
 
 
 @pytest.mark.parametrize("bad", ["", "s" * 31, "s" * 33, "s" * 31 + "}", "s" * 31 + "\n", 1])
 def test_what_is_not_a_secret_never_reaches_the_file(templates: Templates, bad: object) -> None:
     with pytest.raises(GateFailed) as failure:
-        render(DEFAULT_PORTS, {8001: Opening(TOKEN, bad)}, LOOK, templates)  # type: ignore[arg-type]
+        render(DEFAULT_PORTS, {8001: opening(8001, TOKEN, bad)}, LOOK, templates)  # type: ignore[arg-type]
     assert failure.value.message == "端口 8001: a secret must be 32 letters and digits"
 
 
+@pytest.mark.parametrize(
+    "bad", ["", "8001", "127.0.0.1:8001 }", "a:1\n", "https://node:8001", "unix//run/x", 8001]
+)
+def test_what_is_not_an_address_never_reaches_the_file(templates: Templates, bad: object) -> None:
+    wanted = Opening(TOKEN, SECRET, upstream=bad)  # type: ignore[arg-type]
+    with pytest.raises(GateFailed, match="端口 8001: a gate can serve http at host:port"):
+        render(DEFAULT_PORTS, {8001: wanted}, LOOK, templates)
+
+
+def test_an_instance_elsewhere_is_served_from_there(templates: Templates) -> None:
+    wanted = Opening(TOKEN, SECRET, upstream="[2001:db8::7]:8188")
+    block = render(DEFAULT_PORTS, {8001: wanted}, LOOK, templates)
+    assert block.count(f"import comfyui_proxy [2001:db8::7]:8188 {GUARD_HEADER} {SECRET}\n") == 3
+
+
 def test_an_instance_of_before_the_guard_is_shown_nothing_instead(templates: Templates) -> None:
-    block = render(DEFAULT_PORTS, {8001: Opening(TOKEN)}, LOOK, templates)
-    assert block.count(f'import comfyui_proxy 8001 -{GUARD_HEADER} ""\n') == 3
+    block = render(DEFAULT_PORTS, {8001: opening(8001, TOKEN)}, LOOK, templates)
+    assert block.count(f'import comfyui_proxy 127.0.0.1:8001 -{GUARD_HEADER} ""\n') == 3
 
 
 def test_keys_of_a_gate_are_in_no_repr() -> None:
-    assert repr(Opening(TOKEN, SECRET)) == "Opening()"
+    assert repr(opening(8001, TOKEN, SECRET)) == "Opening(upstream='127.0.0.1:8001')"
 
 
 def test_unknown_port_is_refused(templates: Templates) -> None:
     with pytest.raises(GateFailed, match="端口 8009"):
-        render(DEFAULT_PORTS, {8009: Opening(TOKEN)}, LOOK, templates)
+        render(DEFAULT_PORTS, {8009: opening(8009, TOKEN)}, LOOK, templates)
 
 
 def test_row_that_cannot_be_served_is_left_out_even_if_wanted(templates: Templates) -> None:
-    block = render(DEFAULT_PORTS, {8001: Opening(TOKEN)}, LOOK, templates, {8001: "taken"})
+    block = render(DEFAULT_PORTS, {8001: opening(8001, TOKEN)}, LOOK, templates, {8001: "taken"})
     assert "# 8001: not served" in block
     assert TOKEN not in block
     assert "9081" not in block
@@ -117,10 +136,12 @@ def test_row_that_cannot_be_served_is_left_out_even_if_wanted(templates: Templat
 
 def test_address_to_listen_on(templates: Templates) -> None:
     one = dataclasses.replace(LOOK, gate_host="192.0.2.7")
-    assert "bind" not in render(DEFAULT_PORTS, {8001: Opening(TOKEN)}, LOOK, templates)
+    assert "bind" not in render(DEFAULT_PORTS, {8001: opening(8001, TOKEN)}, LOOK, templates)
     # One site for each of three closed gates, two for the open one.
     assert (
-        render(DEFAULT_PORTS, {8001: Opening(TOKEN)}, one, templates).count("\tbind 192.0.2.7\n")
+        render(DEFAULT_PORTS, {8001: opening(8001, TOKEN)}, one, templates).count(
+            "\tbind 192.0.2.7\n"
+        )
         == 5
     )
     assert [is_everywhere(h) for h in ("0.0.0.0", "::", "127.0.0.1", "localhost")] == [
@@ -133,8 +154,8 @@ def test_address_to_listen_on(templates: Templates) -> None:
 
 def test_cookie_is_secure_where_https_is_in_front(templates: Templates) -> None:
     https = dataclasses.replace(LOOK, cookie_secure=True)
-    plain = render(DEFAULT_PORTS, {8001: Opening(TOKEN)}, LOOK, templates)
-    secure = render(DEFAULT_PORTS, {8001: Opening(TOKEN)}, https, templates)
+    plain = render(DEFAULT_PORTS, {8001: opening(8001, TOKEN)}, LOOK, templates)
+    secure = render(DEFAULT_PORTS, {8001: opening(8001, TOKEN)}, https, templates)
     assert "HttpOnly; SameSite=Lax" in plain
     assert "Secure" not in plain
     assert 'HttpOnly; SameSite=Lax; Secure"' in secure
@@ -148,7 +169,7 @@ def test_pages_lead_to_the_managers_port_and_hold_no_script(templates: Templates
 
 
 def test_block_stands_between_its_markers(templates: Templates) -> None:
-    lines = render(DEFAULT_PORTS, {8001: Opening(TOKEN)}, LOOK, templates).splitlines()
+    lines = render(DEFAULT_PORTS, {8001: opening(8001, TOKEN)}, LOOK, templates).splitlines()
     assert [n for n, line in enumerate(lines) if line.startswith(BEGIN)] == [0]
     assert [n for n, line in enumerate(lines) if line.startswith(END)] == [len(lines) - 1]
 

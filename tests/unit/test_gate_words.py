@@ -13,8 +13,8 @@ from manager.errors import GateFailed
 from manager.gate.admin import LoadRefused, redact
 from manager.gate.caddy import LOG_MAX_BYTES, SOCKET_PATH_MAX, CaddyProcess
 from manager.gate.gate import Gate, new_token
-from manager.gate.opening import Opening
 from manager.gate.program import find_program, last_error
+from tests.support.gate import opening
 
 
 def test_tokens_are_taken_out_of_every_sentence() -> None:
@@ -78,7 +78,7 @@ def test_socket_path_the_kernel_cannot_hold_is_told(tmp_path: Path) -> None:
 def test_gate_that_was_not_started_changes_nothing(tmp_path: Path) -> None:
     gate = Gate(settings.load({}, root=tmp_path))
     with pytest.raises(GateFailed, match="not been started"):
-        gate.apply({8001: Opening(new_token())})
+        gate.apply({8001: opening(8001, new_token())})
     health = gate.watch()
     assert not health.running
     assert health.problem == "Caddy is not running"
@@ -88,7 +88,7 @@ def test_gate_that_was_not_started_changes_nothing(tmp_path: Path) -> None:
 def test_bad_token_is_refused_before_anything_happens(tmp_path: Path) -> None:
     gate = Gate(settings.load({}, root=tmp_path))
     with pytest.raises(GateFailed, match="32 letters and digits"):
-        gate.start({8001: Opening("short")})
+        gate.start({8001: opening(8001, "short")})
     assert list(tmp_path.iterdir()) == []
 
 

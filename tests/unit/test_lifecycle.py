@@ -18,8 +18,9 @@ from manager.errors import (
 )
 from manager.gate.opening import Opening
 from manager.launcher.protocol import Liveness
-from manager.records import User
+from manager.records import Address, User
 from manager.states import State
+from tests.support.gate import opening
 from tests.support.house import House
 from tests.support.stand_ins import BUSY, IDLE, UNKNOWN
 
@@ -48,7 +49,7 @@ def test_start_then_ready(house: House, ann: User) -> None:
     row = house.run(ann)
     assert row.state is State.RUNNING
     assert row.process_id == 4001
-    assert house.gate.open == {8001: Opening(row.token or "", row.secret)}
+    assert house.gate.open == {8001: opening(8001, row.token or "", row.secret)}
     spec = house.launcher.specs[row.launch_id or ""]
     assert "--port" in spec.argv
     assert (house.settings.data_dir / "workspaces").exists()
@@ -146,7 +147,7 @@ def test_an_instance_started_before_there_was_a_guard_keeps_working(
     house.comfyui.answers[8001] = IDLE
     assert house.step(8001) == "ready"
     row = house.row(8001)
-    assert house.gate.open == {8001: Opening(row.token or "", None)}
+    assert house.gate.open == {8001: opening(8001, row.token or "", None)}
     assert house.lifecycle.stop_if_idle(row) is IDLE
 
 
@@ -224,10 +225,10 @@ def test_a_look_at_the_gates_in_between_does_not_open_a_dead_one_again(
     house.launcher.end(row.launch_id or "", -9)
     real = house.comfyui.forget
 
-    def forget(port: int) -> None:
+    def forget(address: Address | None) -> None:
         # What the watch does each second, at the worst moment: closed, but not moved yet.
         house.lifecycle.keep_doors()
-        real(port)
+        real(address)
 
     house.comfyui.forget = forget  # type: ignore[method-assign]
     house.step(8001)
@@ -313,9 +314,9 @@ def test_idle_stop_asks_once_more_behind_a_closed_gate(house: House, ann: User) 
     opened_while_asked: list[dict[int, Opening]] = []
     real = house.comfyui.queue
 
-    def queue(port: int, secret: str | None, *, fresh: bool = False) -> object:
+    def queue(address: Address | None, secret: str | None, *, fresh: bool = False) -> object:
         opened_while_asked.append(house.gate.open)
-        return real(port, secret, fresh=fresh)
+        return real(address, secret, fresh=fresh)
 
     house.comfyui.queue = queue  # type: ignore[assignment]
     assert house.lifecycle.stop_if_idle(row) is IDLE
@@ -329,7 +330,7 @@ def test_idle_stop_gives_way_to_work_and_to_doubt(house: House, ann: User, answe
     house.comfyui.answers[8001] = answer  # type: ignore[assignment]
     assert house.lifecycle.stop_if_idle(row) is answer
     assert house.row(8001).state is State.RUNNING
-    assert house.gate.open == {8001: Opening(row.token or "", row.secret)}
+    assert house.gate.open == {8001: opening(8001, row.token or "", row.secret)}
 
 
 def test_nobody_stops_anothers_instance(house: House, ann: User) -> None:
@@ -410,10 +411,11 @@ def test_a_restart_finds_what_runs_with_token_and_idle_time(
     house.store.close()
     again = House(tmp_path)
     again.launcher.reports = house.launcher.reports
+    again.launcher.specs = house.launcher.specs
     found = again.row(8001)
     assert (found.token, found.launch_id, found.idle_count) == (row.token, row.launch_id, 37)
     assert again.step(8001) == "ready"
-    assert again.lifecycle.openings() == {8001: Opening(row.token or "", row.secret)}
+    assert again.lifecycle.openings() == {8001: opening(8001, row.token or "", row.secret)}
     again.close()
 
 
@@ -457,6 +459,7 @@ def test_a_restart_trusts_a_stored_deadline_within_its_bounds(
     house.store.close()
     again = House(tmp_path)
     again.launcher.reports = house.launcher.reports
+    again.launcher.specs = house.launcher.specs
     # The clock was set a day ahead meanwhile: a moment is left, and an answer comes first.
     again.clock.now = (row.deadline_at or 0) + 86_400
     assert again.step(8001) == "launched"

@@ -10,6 +10,7 @@ import pytest
 
 from manager.cards import handles
 from manager.errors import NoFreeCard, NotFound
+from manager.launcher.devices import openers
 from manager.launcher.protocol import LaunchSpec, Liveness, ProcessReport
 from manager.records import User
 from manager.states import State
@@ -119,14 +120,14 @@ def test_an_open_node_of_the_card_holds_it_up(
 
 def test_a_device_is_told_by_its_number_and_not_by_its_name(tmp_path: Path) -> None:
     with Path("/dev/full").open("rb"):
-        assert os.getpid() in handles.openers(Path("/dev/full"))
+        assert os.getpid() in openers(Path("/dev/full"))
         link = tmp_path / "link"
         link.symlink_to("/dev/full")
-        assert os.getpid() in handles.openers(link)
-    assert os.getpid() not in handles.openers(Path("/dev/full"))
-    assert handles.openers(tmp_path / "missing") == []
+        assert os.getpid() in openers(link)
+    assert os.getpid() not in openers(Path("/dev/full"))
+    assert openers(tmp_path / "missing") == []
     with (tmp_path / "file").open("w"):
-        assert handles.openers(tmp_path / "file") == []
+        assert openers(tmp_path / "file") == []
 
 
 @pytest.mark.parametrize(
@@ -192,6 +193,7 @@ def test_an_adopted_launch_is_not_begun_anew_when_a_start_would_fail(
     house.store.close()
     again = House(tmp_path)
     again.launcher.reports = house.launcher.reports
+    again.launcher.specs = house.launcher.specs
     (tmp_path / "data" / "workspaces").rename(tmp_path / "data" / "moved")
     (tmp_path / "data" / "workspaces").touch()
     assert again.step(8001) == "launched"

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manager.comfyui import QueueAnswer, Work
+from manager.records import Address
 from manager.states import State
 from manager.track import Track
 from tests.support.house import House
@@ -207,11 +208,11 @@ def test_hung_instances_do_not_delay_the_others(house: House) -> None:
     hung = threading.Event()
     real = house.comfyui.queue
 
-    def queue(port: int, secret: str | None, *, fresh: bool = False) -> QueueAnswer:
-        if port != ports[0]:
+    def queue(address: Address | None, secret: str | None, *, fresh: bool = False) -> QueueAnswer:
+        if address != Address("127.0.0.1", ports[0]):
             hung.wait(30)
             return UNKNOWN
-        return real(port, secret, fresh=fresh)
+        return real(address, secret, fresh=fresh)
 
     house.comfyui.queue = queue  # type: ignore[method-assign]
     for track in house.watch._tracks.values():
