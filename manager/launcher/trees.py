@@ -66,7 +66,12 @@ def end_stuck(run: RunDir, launch_id: str, ours: range, chief: Identity) -> None
     Raises:
         OSError: /proc cannot be listed.
     """
-    end_whole_tree(launch_id, chief, run.identities()[1], layers_of(run, ours))
+    layers, main = layers_of(run, ours), run.identities()[1]
+    if alive(chief):
+        end_whole_tree(launch_id, chief, main, layers)
+    else:
+        # Its number may be somebody else's by now, who has children too.
+        end_survivors(launch_id, main, True, layers)
 
 
 def end_survivors(

@@ -5,16 +5,11 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from manager.launcher.local import LocalLauncher
-from manager.launcher.processes import PROC
 from manager.launcher.protocol import Liveness
 from manager.launcher.run_dir import RunDir
 from tests.support.launcher import (
@@ -26,8 +21,8 @@ from tests.support.launcher import (
     unique,
     wait_gone,
     wait_log,
-    with_marker,
 )
+from tests.support.layers import left, open_folder, strangers
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
@@ -37,42 +32,6 @@ TREE = 45
 """Processes alive at once in a round, at least."""
 
 WAYS = ("politely", "by force", "with a stopped supervisor")
-
-
-def _named_with(text: str) -> list[int]:
-    """Find who was started with ``text`` in its words: also those who noted themselves nowhere."""
-    found = []
-    for entry in PROC.iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                words = (entry / "cmdline").read_bytes()
-                state = (entry / "stat").read_bytes().rpartition(b")")[2].split()[0]
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if text.encode() in words and state not in b"ZX":
-                found.append(int(entry.name))
-    return found
-
-
-@contextmanager
-def _strangers(folder: Path, launch_id: str) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Have processes about that only look like the launch's own."""
-    command = [sys.executable, str(TORTURE), str(folder / "strangers"), "--calm"]
-    environments: list[dict[str, str]] = [
-        {},
-        {"COMFYUI_MANAGER_LAUNCH": launch_id + "2"},
-        {"NOTE": f"COMFYUI_MANAGER_LAUNCH={launch_id}"},
-    ]
-    children = [
-        subprocess.Popen(command, stdout=subprocess.DEVNULL, env=env) for env in environments
-    ]
-    try:
-        wait_until(lambda: len(alive(folder / "strangers")) == len(children), what="strangers")
-        yield children
-    finally:
-        for child in children:
-            child.kill()
-            child.wait()
 
 
 def _round(launcher: LocalLauncher, runs: Path, folder: Path, number: int, way: str) -> int:
@@ -88,8 +47,8 @@ def _round(launcher: LocalLauncher, runs: Path, folder: Path, number: int, way: 
     launcher.stop(launch_id, force=way != "politely")
     report = wait_gone(launcher, launch_id)
     assert report.liveness is Liveness.GONE
-    left = {*alive(pids), *with_marker(launch_id), *_named_with(str(pids))}
-    assert not left, f"round {number}, {way}: {left}"
+    found = left(pids, launch_id)
+    assert not found, f"round {number}, {way}: {found}"
     return len(noted(pids))
 
 
@@ -98,13 +57,17 @@ def test_twenty_rounds_leave_nothing_and_hit_nobody(
 ) -> None:
     runs, chance = tmp_path / "runs", random.Random(20)
     seen = 0
-    with launching(runs) as launcher, _strangers(tmp_path, unique("torture0")) as strangers:
+    with (
+        open_folder() as folder,
+        launching(runs) as launcher,
+        strangers(folder, unique("torture0")) as others,
+    ):
         for number in range(ROUNDS):
             # Half of the stopped supervisors are never continued, but passed over.
             patience = chance.choice([0.0, 3.0])
             monkeypatch.setattr("manager.launcher.local.STUCK_AFTER_S", patience)
             seen += _round(launcher, runs, tmp_path, number, WAYS[number % len(WAYS)])
-        hit = [child.pid for child in strangers if child.poll() is not None]
+        hit = [child.pid for child in others if child.poll() is not None]
     with capsys.disabled():
         print(  # noqa: T201 - the count is what the test is for
             f"\ntorture: {ROUNDS} rounds, {seen} processes, 0 left, {len(hit)} strangers hit"
