@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import secrets
+import stat
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,22 +20,36 @@ from typing import IO
 
 from manager import cards, identity
 from manager.accounts import Accounts
-from manager.cards import Card
+from manager.cards import Card, handles
+from manager.cards.sampler import Sampler
 from manager.comfyui import ComfyUI
 from manager.errors import AlreadyServing, GateFailed, SettingsError
 from manager.gate.gate import Gate
+from manager.launcher import command, trial
+from manager.launcher.isolation import Isolation
 from manager.launcher.local import LocalLauncher
+from manager.launcher.ownership import WAY_MODE
+from manager.launcher.processes import launch_of
 from manager.lifecycle import Lifecycle
 from manager.lifecycle.moves import Moves, Publish
 from manager.lifecycle.steps import Steps
 from manager.load import Load
-from manager.settings import Settings
+from manager.settings import ROOT, Settings
 from manager.store import Store
 from manager.watch import Watch
 
 logger = logging.getLogger(__name__)
 
 JOIN_S = 10.0
+DATA_DIR_MODE = 0o700
+PROJECT_SECRETS = (ROOT / "manager.toml", ROOT / ".git")
+
+NO_SANDBOX_ON_ASCEND = (
+    "not taken by itself on Ascend: its driver takes a mount namespace for a container and gives "
+    "a card to one container alone"
+)
+"""Read in the driver's public source and in reports of its users; never tried by this project."""
+
 SECRET_BYTES = 32
 
 
@@ -50,6 +65,7 @@ class Manager:
     gate: Gate
     load: Load
     cards: list[Card]
+    sampler: Sampler
     secret_key: bytes
     changes: Changes
     _lock_file: IO[str]
@@ -70,7 +86,8 @@ class Manager:
             self.gate.start(self.lifecycle.openings())
         except GateFailed as error:
             logger.error("the gate does not start: %s", error)  # noqa: TRY400 - says it all
-        for name, loop in (("watch", self.watch.run), ("load", self.load.run)):
+        loops = {"watch": self.watch.run, "load": self.load.run, "cards": self.sampler.run}
+        for name, loop in loops.items():
             thread = threading.Thread(target=loop, args=(self._stop,), name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -79,6 +96,7 @@ class Manager:
         """End the manager's own threads and files; Caddy and the instances stay."""
         self._stop.set()
         self.lifecycle.wake()
+        self.sampler.want()
         for thread in self._threads:
             thread.join(JOIN_S)
         self.gate.leave()
@@ -103,7 +121,8 @@ def build(settings: Settings) -> Manager:
     """Wire a manager together.
 
     Raises:
-        SettingsError: the data directory cannot be used, or the port table lacks a held port.
+        SettingsError: the data directory cannot be used, the port table lacks a held port, or the
+            isolation or a limit that was asked for does not work here.
         AlreadyServing: another manager holds the data directory.
         StoreFailed: the database cannot be used.
     """
@@ -114,10 +133,14 @@ def build(settings: Settings) -> Manager:
     accounts.ensure_admin()
     changes = Changes()
     gate = Gate(settings)
-    launcher = LocalLauncher(settings.data_dir / "runs")
+    isolation = choose_isolation(settings)
+    launcher = LocalLauncher(settings.data_dir / "runs", isolation)
     comfyui = ComfyUI(len(settings.ports))
     moves = Moves(settings, store, changes)
-    steps = Steps(settings, store, moves, launcher, gate, comfyui)
+    load = Load(settings.data_dir)
+    sampler = make_sampler(settings, load)
+    steps = Steps(settings, store, moves, launcher, gate, comfyui, sampler)
+    sampler.in_use = steps.quarantine.in_use
     lifecycle = Lifecycle(settings, store, moves, steps, launcher, gate)
     for row in lifecycle.recover():
         logger.info("端口 %d: found %s's instance, %s", row.port, row.username, row.state)
@@ -128,11 +151,48 @@ def build(settings: Settings) -> Manager:
         lifecycle=lifecycle,
         watch=Watch(settings, lifecycle, comfyui, gate, changes),
         gate=gate,
-        load=Load(settings.data_dir),
+        load=load,
         cards=cards.cards(settings),
+        sampler=sampler,
         secret_key=secret_key(settings.data_dir / "secret_key"),
         changes=changes,
         _lock_file=lock_file,
+    )
+
+
+def choose_isolation(settings: Settings) -> Isolation:
+    """Try out how instances can be kept apart here, and open the way to their folders.
+
+    Raises:
+        SettingsError: what was asked for does not work here.
+    """
+    kind = cards.kind_in_force(settings)
+    devices = handles.all_nodes(kind)
+    python, needed = command.what_runs(settings)
+    host = trial.Host(
+        root=os.geteuid() == 0,
+        python=python,
+        needed=needed,
+        devices=devices,
+        gids=handles.groups(devices),
+        no_sandbox=NO_SANDBOX_ON_ASCEND if kind == "ascend" else "",
+    )
+    ours = (settings.data_dir, settings.database_path, settings.caddyfile, settings.log_path)
+    isolation = trial.choose(settings, host, (*ours, *PROJECT_SECRETS))
+    logger.info("%s", trial.summary(isolation))
+    return isolation
+
+
+def make_sampler(settings: Settings, load: Load) -> Sampler:
+    """Make what looks at the cards; it begins with the other loops."""
+    return Sampler(
+        cards.kind_in_force(settings),
+        [row.device for row in settings.ports],
+        settings.data_dir,
+        interval_s=settings.card_sample_interval,
+        limit_s=settings.card_tool_timeout,
+        cpu_percent=lambda: load.latest().cpu_percent,
+        launch_of=launch_of,
     )
 
 
@@ -144,7 +204,9 @@ def make_data_dir(path: Path) -> None:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        path.chmod(0o700)
+        if stat.S_IMODE(path.stat().st_mode) != WAY_MODE:
+            # That one lets running instances through to their folders, and shows nothing.
+            path.chmod(DATA_DIR_MODE)
         probe = path / f".probe-{os.getpid()}"
         probe.touch()
         probe.unlink()

@@ -1,7 +1,7 @@
 """A user's directories: made, tried and found again. They outlive instances; nothing is wiped.
 
-``data/workspaces/<user id>-<slug>-<random>/{input,output,temp,user}``. The name is made once and
-kept with the account, so a renamed user keeps his files and nobody inherits another's; the slug
+``data/workspaces/<user id>-<slug>-<random>/{input,output,temp,user,home}``. The name is made once
+and kept with the account, so a renamed user keeps his files and nobody inherits another's; the slug
 is there for people who look into the folder. Called by ``lifecycle``.
 """
 
@@ -29,13 +29,14 @@ _TRIAL = b"\0" * 4096
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where one user's files are."""
+    """Where one user's files are; ``home`` is for what libraries keep, such as models."""
 
     path: Path
     input: Path
     output: Path
     temp: Path
     user: Path
+    home: Path
 
 
 def folder_name(user_id: int, username: str) -> str:
@@ -64,10 +65,12 @@ def _prepare(settings: Settings, name: str) -> Workspace:
         raise WorkspaceFailed(f"{name!r} is no name of a workspace", folder=name)
     parent = settings.data_dir / "workspaces"
     path = parent / name
-    workspace = Workspace(path, path / "input", path / "output", path / "temp", path / "user")
+    names = ("input", "output", "temp", "user", "home")
+    workspace = Workspace(path, *(path / name for name in names))
     for folder in (settings.data_dir, parent, path):
         _make(folder)
-    for folder in (workspace.input, workspace.output, workspace.temp, workspace.user):
+    for name in names:
+        folder = path / name
         _make(folder)
         _try_to_write(folder)
     return workspace

@@ -43,6 +43,8 @@ _PERSONAL = frozenset(
         # Ways to the operator's own agents and keys.
         *("SSH_AUTH_SOCK", "SSH_AGENT_PID", "GPG_AGENT_INFO", "GNUPGHOME", "KRB5CCNAME"),
         *("DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "XAUTHORITY", "DISPLAY"),
+        # The operator's own places; a user's programs find theirs below HOME.
+        *("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "MAIL", "OLDPWD"),
         # systemd's channels to the manager.
         *("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_USEC"),
         *("WATCHDOG_PID", "CREDENTIALS_DIRECTORY", "INVOCATION_ID", "JOURNAL_STREAM"),
@@ -71,6 +73,10 @@ class Directories(Protocol):
     @property
     def user(self) -> Path:
         """Settings, workflows and the database."""
+
+    @property
+    def home(self) -> Path:
+        """What libraries keep for later, such as downloaded models."""
 
 
 @dataclass(frozen=True)
@@ -120,10 +126,27 @@ def build_command(
         cwd = settings.comfyui_path
         program, script = _find_python(settings, env), cwd / "main.py"
     env.update(_card(row, card_kind))
+    env |= _own_places(env, workspace)
     # Unbuffered, or the last lines before a crash never reach the log.
-    env |= {MARKER: launch_id, "TMPDIR": str(workspace.temp), "PYTHONUNBUFFERED": "1"}
+    env |= {MARKER: launch_id, "PYTHONUNBUFFERED": "1"}
     argv = (program, str(script), *_arguments(row, card_kind, workspace), *settings.comfyui_args)
     return Command(argv, env, cwd, demo, needed(program, cwd, env))
+
+
+def what_runs(settings: Settings) -> tuple[str, tuple[Path, ...]]:
+    """Give the Python of the instances and what it must be able to read.
+
+    Where none can be found, the manager's own stands in: each start will say what is missing.
+    """
+    env = clean_environment(os.environ)
+    env |= {"PYTHONUSERBASE": _user_packages(os.environ)}
+    if settings.demo:
+        return sys.executable, needed(sys.executable, DEMO.parent, env)
+    try:
+        python = _find_python(settings, env)
+    except LaunchFailed:
+        python = sys.executable
+    return python, needed(python, settings.comfyui_path, env)
 
 
 def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -147,12 +170,34 @@ def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return env
 
 
+def _own_places(env: Mapping[str, str], workspace: Directories) -> dict[str, str]:
+    """Give what leads programs to the user's own folders and name.
+
+    An account without an entry in /etc/passwd has neither, and PyTorch asks for both (Python
+    documentation, ``getpass.getuser``, ``os.path.expanduser``). Packages that the operator has
+    installed with ``pip install --user`` stay in use.
+    """
+    packages = _user_packages(env)
+    kept = {"PYTHONUSERBASE": packages} if packages else {}
+    name = workspace.home.parent.name
+    places = {"HOME": str(workspace.home), "TMPDIR": str(workspace.temp)}
+    return {**kept, **places, "USER": name, "LOGNAME": name}
+
+
+def _user_packages(env: Mapping[str, str]) -> str:
+    packages = os.path.join(env.get("HOME", "/nonexistent"), ".local")  # noqa: PTH118
+    # Unlike Path.is_dir, this does not raise where the folder may not be entered.
+    there = os.path.isdir(os.path.join(packages, "lib"))  # noqa: PTH112, PTH118
+    return packages if there else ""
+
+
 def needed(program: str, cwd: Path, env: Mapping[str, str]) -> tuple[Path, ...]:
     """List the folders a ComfyUI must be able to read, none of them twice.
 
     Models and custom nodes that are linked in from elsewhere are for the operator to name.
     """
-    packages = [Path(entry) for entry in env.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    entries = [*env.get("PYTHONPATH", "").split(os.pathsep), env.get("PYTHONUSERBASE", "")]
+    packages = [Path(entry) for entry in entries if entry]
     named = [path for path in packages if path.is_absolute() and path != Path(path.anchor)]
     folders = (cwd, cwd.resolve(), GUARD.parent.resolve(), *homes(program), *named)
     return tuple(dict.fromkeys(folders))

@@ -19,6 +19,8 @@ from manager.errors import LaunchFailed
 from manager.identity import send
 from manager.launcher import account, activity, cgroups, devices, logs, runs, supervisor, trees
 from manager.launcher.activity import Activity
+from manager.launcher.confine import SECRET_FILE
+from manager.launcher.isolation import DIRECTORIES, OPEN, Isolation, Prepared
 from manager.launcher.listeners import listening_inodes
 from manager.launcher.processes import MARKER, survivors
 from manager.launcher.protocol import LaunchFacts, LaunchSpec, Liveness, ProcessReport
@@ -44,19 +46,37 @@ _NOTES = {
 }
 
 
+def _meta(spec: LaunchSpec, prepared: Prepared) -> dict[str, object]:
+    """Give what is noted of a launch before it begins: how to find and end it, and whose it is."""
+    return {
+        "launch_id": spec.launch_id,
+        "argv": list(spec.argv),
+        "cwd": str(spec.cwd),
+        "at": time.time(),
+        "labels": dict(spec.labels),
+        "port": spec.port,
+        "uid": prepared.uid,
+        "groups": [str(path) for path in prepared.groups],
+    }
+
+
 class LocalLauncher:
     """Implements ``protocol.Launcher`` for this machine."""
 
-    def __init__(self, runs_dir: Path) -> None:
-        """Name the directory that holds one directory a launch; made when first needed."""
+    def __init__(self, runs_dir: Path, isolation: Isolation | None = None) -> None:
+        """Name the directory that holds one directory a launch; made when first needed.
+
+        Without an ``isolation`` launches run as the manager does, with all that it may do.
+        """
         self._runs_dir = runs_dir
+        self._isolation = isolation
         # Only the supervisors this manager started: they are its children, and it must reap them.
         self._supervisors: dict[str, subprocess.Popen[bytes]] = {}
         self._notes: dict[str, str] = {}
         self._forced_at: dict[str, float] = {}
         # Launches that are gone by more than a supervisor's word.
         self._proven: set[str] = set()
-        self._accounts = account.accounts(account.BASE)
+        self._accounts = account.accounts(isolation.uid_base if isolation else account.BASE)
 
     def start(self, spec: LaunchSpec) -> None:
         """Begin a launch; the same id a second time starts nothing.
@@ -66,24 +86,18 @@ class LocalLauncher:
         """
         run = self._run(spec.launch_id)
         check(spec)
-        meta = {
-            "launch_id": spec.launch_id,
-            "argv": list(spec.argv),
-            "cwd": str(spec.cwd),
-            "at": time.time(),
-            "labels": dict(spec.labels),
-            "port": spec.port,
-        }
         try:
-            begin = offload(run.create, meta, spec.secret)
-            if not begin and self._never_begun(run, spec.launch_id):
-                offload(run.renew, meta, spec.secret)
-                begin = True
+            claimed = run.path.exists()
+            if claimed and not self._never_begun(run, spec.launch_id):
+                return
+            self._check_port(spec)
+            prepared = offload(self._isolation.prepare, spec) if self._isolation else OPEN
+            write = run.renew if claimed else run.create
+            offload(write, _meta(spec, prepared), spec.secret, prepared.plan)
         except OSError as error:
             raise LaunchFailed(reason_of(error, run.path)) from error
-        if begin:
-            self._check_port(run, spec)
-            self._spawn(run, spec)
+        secret_file = Path(SECRET_FILE) if prepared.plan else run.secret
+        self._spawn(run, spec, spec.words(secret_file))
 
     def poll(self, launch_id: str) -> ProcessReport:
         """Say how a launch is. A scan of /proc is needed only where a supervisor was killed."""
@@ -105,8 +119,10 @@ class LocalLauncher:
 
     def probe(self) -> tuple[Node, ...]:
         """Say what this machine offers."""
+        if self._isolation is not None:
+            return (self._isolation.node(),)
         layers = ("supervisor", "marker")
-        return (Node("local", "directories", 0, layers, {}, root=os.geteuid() == 0),)
+        return (Node("local", DIRECTORIES, 0, layers, {}, root=os.geteuid() == 0),)
 
     def stop(self, launch_id: str, *, force: bool) -> None:
         """Ask the tree to end (``force`` false) or kill all of it; only ``poll`` says gone.
@@ -226,21 +242,20 @@ class LocalLauncher:
         begun = run.locked() or any(run.identities())
         return not begun and not offload(survivors, launch_id, None)
 
-    def _check_port(self, run: RunDir, spec: LaunchSpec) -> None:
+    def _check_port(self, spec: LaunchSpec) -> None:
         if spec.port and self.taken(Address(LOOPBACK, spec.port)):
-            offload(runs.remove, run)
             raise LaunchFailed(
                 f"port {spec.port} is taken by another program; end that program or change PORTS",
                 reason="port_taken",
             )
 
-    def _spawn(self, run: RunDir, spec: LaunchSpec) -> None:
+    def _spawn(self, run: RunDir, spec: LaunchSpec, words: tuple[str, ...]) -> None:
         # -I -S: no user settings, no site-packages, so it starts in 10 ms and stays small.
         command = [sys.executable, "-I", "-S", _SUPERVISOR, str(run.path.resolve())]
         try:
             with open(run.open_log(), "ab", buffering=0) as log:  # noqa: PTH123 - a descriptor
                 self._supervisors[spec.launch_id] = subprocess.Popen(
-                    [*command, str(spec.log_max_bytes), *spec.words(run.secret)],
+                    [*command, str(spec.log_max_bytes), *words],
                     env={**spec.env, MARKER: spec.launch_id},
                     cwd=spec.cwd,
                     stdin=subprocess.DEVNULL,

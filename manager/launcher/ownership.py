@@ -15,10 +15,11 @@ WAY_MODE = 0o711
 
 
 def hand_over(folder: Path, uid: int) -> int:
-    """Make ``uid`` the owner of a folder and all in it; nothing is done where it is already.
+    """Make ``uid`` the owner of a folder and all in it.
 
-    The folder itself is changed last, so a walk that was cut short is walked again. A file with
-    several names is left: one of them may lie in a folder of somebody else.
+    Nothing is done where the folder and what lies directly in it have that owner: the folder itself
+    is changed last, so a walk that was cut short is walked again. A file with several names is
+    left: one of them may lie in a folder of somebody else.
 
     Returns:
         How many entries were changed.
@@ -26,14 +27,16 @@ def hand_over(folder: Path, uid: int) -> int:
     Raises:
         OSError: an owner could not be changed.
     """
-    if folder.lstat().st_uid == uid:
+    if all(path.lstat().st_uid == uid for path in (folder, *folder.iterdir())):
         return 0
     changed = 0
     for _, folders, files, at in os.fwalk(folder, topdown=False, follow_symlinks=False):
         for name in (*folders, *files):
             changed += _change(name, at, uid)
-    os.chown(folder, uid, uid, follow_symlinks=False)
-    return changed + 1
+    if folder.lstat().st_uid != uid:
+        os.chown(folder, uid, uid, follow_symlinks=False)
+        changed += 1
+    return changed
 
 
 def _change(name: str, folder: int, uid: int) -> int:

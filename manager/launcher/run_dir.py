@@ -1,8 +1,8 @@
 """One launch's directory: what the supervisor and the launcher leave for each other in it.
 
-``meta`` and ``secret`` (by the launcher, before anything runs), ``lock``, ``record``, ``exit``,
-``gone`` (by the supervisor), ``log`` and ``log.1`` (the child's output). Reading never raises for
-what is missing.
+``meta``, ``plan`` and ``secret`` (by the launcher, before anything runs), ``lock``, ``record``,
+``exit``, ``gone`` (by the supervisor), ``log`` and ``log.1`` (the child's output). Reading never
+raises for what is missing.
 """
 
 from __future__ import annotations
@@ -31,8 +31,13 @@ class RunDir:
         self.log = path / "log"
         self.secret = path / "secret"
 
-    def create(self, meta: Mapping[str, object], secret: str | None = None) -> bool:
-        """Make the directory and write ``meta`` to the disk itself, and the ``secret`` beside it.
+    def create(
+        self,
+        meta: Mapping[str, object],
+        secret: str | None = None,
+        plan: Mapping[str, object] | None = None,
+    ) -> bool:
+        """Make the directory and write ``meta`` to the disk itself, ``secret`` and ``plan`` beside.
 
         Returns:
             False when the launch exists already: making the directory is the claim.
@@ -46,30 +51,42 @@ class RunDir:
         except FileExistsError:
             return False
         try:
-            self._fill(meta, secret)
+            self._fill(meta, secret, plan)
         except OSError:
             # Nothing runs yet, so the claim is given back.
             shutil.rmtree(self.path, ignore_errors=True)
             raise
         return True
 
-    def renew(self, meta: Mapping[str, object], secret: str | None = None) -> None:
+    def renew(
+        self,
+        meta: Mapping[str, object],
+        secret: str | None = None,
+        plan: Mapping[str, object] | None = None,
+    ) -> None:
         """Write anew what a claim holds whose maker was killed over it; nothing has run yet.
 
         Raises:
             OSError: it cannot be written.
         """
         # The lock stays the same file: whoever might hold it must go on excluding all others.
-        for path in (self.path / "gone", self.path / "exit", self.path / "meta", self.secret):
-            path.unlink(missing_ok=True)
-        self._fill(meta, secret)
+        for name in ("gone", "exit", "meta", "plan", "secret"):
+            (self.path / name).unlink(missing_ok=True)
+        self._fill(meta, secret, plan)
 
-    def _fill(self, meta: Mapping[str, object], secret: str | None) -> None:
-        content = json.dumps(meta, ensure_ascii=False).encode() + b"\n"
-        with open(self.path / "meta", "xb", opener=_private) as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+    def _fill(
+        self,
+        meta: Mapping[str, object],
+        secret: str | None,
+        plan: Mapping[str, object] | None,
+    ) -> None:
+        for name, content in (("meta", meta), ("plan", plan)):
+            if content is None:
+                continue
+            with open(self.path / name, "xb", opener=_private) as file:
+                file.write(json.dumps(content, ensure_ascii=False).encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
         if secret is not None:
             with open(self.secret, "x", encoding="ascii", opener=_private) as file:
                 file.write(secret)

@@ -35,6 +35,15 @@ def test_a_walk_cut_short_is_done_again(tmp_path: Path) -> None:
     assert (tmp_path / "a/left").stat().st_uid == UID
 
 
+def test_a_folder_made_since_changes_hands_too(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    folder.mkdir()
+    hand_over(folder, UID)
+    (folder / "home").mkdir()
+    assert hand_over(folder, UID) == 1
+    assert (folder / "home").stat().st_uid == UID
+
+
 def test_links_and_second_names_are_never_followed(tmp_path: Path) -> None:
     stranger, folder = tmp_path / "stranger", tmp_path / "a"
     stranger.mkdir()

@@ -16,7 +16,7 @@ from manager import workspace
 from manager.errors import WorkspaceFailed
 from manager.settings import Settings
 
-FOLDERS = ["input", "output", "temp", "user"]
+FOLDERS = ["home", "input", "output", "temp", "user"]
 
 
 @pytest.fixture
