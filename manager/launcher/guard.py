@@ -6,7 +6,8 @@ ComfyUI has no authentication, and every program of the machine reaches 127.0.0.
 runs, the web framework it is built on is changed: each request, websocket, file and unknown path
 without the header ``X-ComfyUI-Manager-Secret`` gets 403 before anything else sees it. FRAMEWORK is
 ``aiohttp`` for ComfyUI and ``flask`` for the demo. SCRIPT then runs as if it had been run alone:
-same ``sys.argv``, ``sys.path``, ``__main__`` and working directory.
+same ``sys.argv``, ``sys.path``, ``__main__`` and working directory. Custom nodes that call their
+own ComfyUI over HTTP find the secret's file in the environment: ``COMFYUI_MANAGER_SECRET_FILE``.
 
 What cannot be guarded is not started: the exit code is ``NOT_GUARDED`` and the log says why. It
 runs under ComfyUI's own Python (3.9 or newer), which has none of the manager's packages.
@@ -24,6 +25,10 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 HEADER = "X-ComfyUI-Manager-Secret"
+SECRET_VARIABLE = "COMFYUI_MANAGER_SECRET_FILE"  # noqa: S105 - a name
+"""For ComfyUI's own code, which could find its secret anyway. Only this process can read a path
+below ``/proc/self``: a program that it starts must be handed the secret."""
+
 REFUSAL = "Access denied: this ComfyUI is reached through its workspace link only.\n"
 NOT_GUARDED = 78
 """Exit code: nothing was started because it could not be guarded (EX_CONFIG of sysexits.h)."""
@@ -176,6 +181,7 @@ def main(framework: str, secret_file: str, script: str) -> None:
         sys.stderr.write(f"[guard] ComfyUI was not started, it cannot be guarded: {error}\n")
         sys.exit(NOT_GUARDED)
     stay_through_restart(script, before)
+    os.environ[SECRET_VARIABLE] = before[2]
     sys.argv = sys.argv[3:]
     runpy.run_path(script, run_name="__main__")
 
