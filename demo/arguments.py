@@ -107,6 +107,7 @@ def _add_comfyui(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_faults(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--demo-custom-node", metavar="FOLDER", help="a package to import at start")
     group.add_argument("--demo-zero-boot", action="store_true", help="no artificial boot time")
     group.add_argument("--demo-slow-start", type=float, metavar="S", help="boot takes S seconds")
     group.add_argument("--demo-never-answer", action="store_true", help="lives, never listens")

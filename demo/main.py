@@ -7,6 +7,7 @@ SIGTERM at once and ends cleanly on SIGINT.
 from __future__ import annotations
 
 import errno
+import importlib.util
 import logging
 import socket
 import sys
@@ -16,8 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if __name__ == "__main__":
-    # Run by path: the folder above holds the package, and nothing here may shadow a library.
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    # Run by path: nothing here may shadow a library. The package is named and not searched for,
+    # since a confined instance may not list the folder above, which holds more than this.
+    _folder = Path(__file__).resolve().parent
+    sys.path.pop(0)
+    _spec = importlib.util.spec_from_file_location(
+        "demo", _folder / "__init__.py", submodule_search_locations=[str(_folder)]
+    )
+    if _spec is not None:
+        sys.modules["demo"] = importlib.util.module_from_spec(_spec)
 
 from demo import arguments
 
@@ -77,11 +85,13 @@ def serve(options: Namespace) -> int:
     Returns:
         1 when the port is taken.
     """
-    from demo import faults
+    from demo import custom_node, faults
     from demo.places import Places
 
     places = Places(options)
     places.begin()
+    if options.demo_custom_node is not None:
+        custom_node.load(options.demo_custom_node)
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

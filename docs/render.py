@@ -11,6 +11,7 @@ is touched; a setting or state without its Chinese text is an error, so it canno
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import sys
 from collections.abc import Callable
@@ -21,6 +22,8 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
 from manager import settings, states  # noqa: E402 - the line above finds them
+from manager.launcher.guarded import ATTEMPTS, LANDLOCK_SIGNALS, guarded  # noqa: E402
+from manager.launcher.isolation import DIRECTORIES, SANDBOX, USER  # noqa: E402
 from manager.ports import DEFAULT_PORTS  # noqa: E402
 
 CHINESE_HELP = {
@@ -56,6 +59,8 @@ CHINESE_HELP = {
     "INSTANCE_NICE": "实例对其他程序让出处理器的程度。",
     "INSTANCE_OOM_SCORE_ADJ": "内存耗尽时，实例比其他程序先被结束的程度。",
     "CARD_KIND": "加速卡的种类。auto：依次找 npu-smi、nvidia-smi、rocm-smi，都没有则为 cpu。",
+    "CARD_SAMPLE_INTERVAL": "两次用驱动工具查看加速卡之间的间隔；机器繁忙时延长到四倍。",
+    "CARD_TOOL_TIMEOUT": "驱动工具查看一次最多用多久；超时则视为状态未知。",
     "CADDY_PATH": "Caddy 程序。留空则用随依赖安装的那个。",
     "CADDYFILE": "由管理器改写其中受管区块的 Caddyfile。",
     "DATABASE_PATH": "SQLite 数据库文件。",
@@ -185,6 +190,32 @@ def states_buttons() -> str:
     return "\n".join(lines)
 
 
+def guarded_table() -> str:
+    """Render what hostile code can do at each level, as ``tests/integration/test_hostile.py`` saw.
+
+    An instance that runs as root, and one whose manager is not root, may differ in a cell.
+    """
+    words = json.loads((ROOT / "locales" / "en.json").read_text(encoding="utf-8"))
+    columns = [
+        (level, abi) for level in (DIRECTORIES, USER, SANDBOX) for abi in (0, LANDLOCK_SIGNALS)
+    ]
+    heads = [f"{level}{' + Landlock' if abi else ''}" for level, abi in columns]
+    lines = ["| code in a ComfyUI tries to | " + " | ".join(heads) + " |"]
+    lines.append("|---|" + ":-:|" * len(columns))
+    for name in ATTEMPTS:
+        cells = [_guarded_cell(name, level, abi) for level, abi in columns]
+        lines.append(f"| {words[f'guarded.{name}']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _guarded_cell(name: str, level: str, abi: int) -> str:
+    as_root = guarded(level, abi, root=True)[name]
+    as_account = guarded(level, abi, root=False)[name] if level != USER else as_root
+    if as_root == as_account:
+        return "●" if as_root else "○"
+    return "○ as root" if as_account else "● as root"
+
+
 def _toml(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
@@ -228,6 +259,7 @@ BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
         "diagram": states_diagram,
         "buttons": states_buttons,
     },
+    "docs/security.md": {"guarded": guarded_table},
 }
 
 

@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import psutil
 
@@ -40,11 +41,16 @@ class ManagerProcess:
         table: Sequence[tuple[int, int, int]] | None = None,
         mode: str = "eventlet",
         settings: Mapping[str, str] | None = None,
+        program: Sequence[str] = (sys.executable, str(ROOT / "comfyui_manager.py")),
+        account: int | None = None,
     ) -> None:
         """Choose ports and write nothing but a copy of the shipped Caddyfile.
 
-        ``table`` names ComfyUI, external and workspace ports instead of free ones.
+        ``table`` names ComfyUI, external and workspace ports instead of free ones. ``program`` is
+        how a copy elsewhere is run, ``account`` the number of the account that runs it.
         """
+        self.program = list(program)
+        self.account = account
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
         ports = free_ports(1 + 3 * rows)
@@ -76,6 +82,9 @@ class ManagerProcess:
             **(settings or {}),
         }
         self.process: subprocess.Popen[bytes] | None = None
+        if account is not None:
+            for path in (folder, self.caddyfile):
+                os.chown(path, account, account)
 
     @staticmethod
     def _clean_environment() -> dict[str, str]:
@@ -98,7 +107,8 @@ class ManagerProcess:
         self._wait_for_end()
         with self.output_path.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, str(ROOT / "comfyui_manager.py"), "serve"],
+                [*self.program, "serve"],
+                **self._as_account(),
                 cwd=self.folder,
                 env=self.env,
                 stdin=subprocess.DEVNULL,
@@ -106,6 +116,11 @@ class ManagerProcess:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def _as_account(self) -> dict[str, Any]:
+        if self.account is None:
+            return {}
+        return {"user": self.account, "group": self.account, "extra_groups": []}
 
     def kill(self) -> None:
         """Kill the manager itself, and nothing else, as it is."""
@@ -140,7 +155,8 @@ class ManagerProcess:
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run one of the operator's commands on this manager."""
         return subprocess.run(
-            [sys.executable, str(ROOT / "comfyui_manager.py"), *command],
+            [*self.program, *command],
+            **self._as_account(),
             cwd=self.folder,
             env=self.env,
             capture_output=True,
