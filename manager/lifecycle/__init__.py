@@ -6,7 +6,7 @@ Requests write an intent and return; the watch calls ``step`` for everything tha
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from manager import scheduler, workspace
 from manager.errors import (
@@ -26,7 +26,7 @@ from manager.lifecycle.leftovers import Leftovers
 from manager.lifecycle.moves import Moves
 from manager.lifecycle.restarts import Plan
 from manager.lifecycle.steps import Steps
-from manager.records import Instance, Usage, User
+from manager.records import Instance, Node, Usage, User
 from manager.settings import Settings
 from manager.states import HOLDS_PORT, STOPPABLE, Event, State
 from manager.store import Store, Tables
@@ -97,6 +97,10 @@ class Lifecycle:
         """Look for what belongs to nobody, and whether what is held back has become free."""
         self.leftovers.look()
         self.quarantine.look()
+
+    def nodes(self) -> Sequence[Node]:
+        """Say which machines instances run on, and how they are kept apart there."""
+        return self._launcher.probe()
 
     def openings(self) -> dict[int, Opening]:
         """Give what the gates that are to be open need."""

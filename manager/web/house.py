@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from manager.accounts import Unchanged
-from manager.records import Instance, Leftover, Quarantined, Restart, Usage, User
+from manager.records import Instance, Leftover, Node, Quarantined, Restart, Usage, User
 from manager.settings import Settings
 
 OnChange = Callable[[frozenset[int], frozenset[int]], None]
@@ -115,6 +115,9 @@ class Lifecycle(Protocol):
     @property
     def quarantine(self) -> Quarantine:
         """What is held back."""
+
+    def nodes(self) -> Sequence[Node]:
+        """List the machines that instances run on."""
 
     def instance(self, port: int, /) -> Instance:
         """Give a port's row."""

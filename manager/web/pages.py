@@ -10,6 +10,7 @@ from manager.errors import BadInput, NotAuthenticated, Refused, TooManyAttempts
 from manager.web import i18n, views
 from manager.web.errors import status_of
 from manager.web.guard import SESSION_KEY, current_sid, current_user
+from manager.web.isolation import isolation_view
 from manager.web.services import services
 
 pages = Blueprint("pages", __name__)
@@ -55,6 +56,7 @@ def admin() -> ResponseReturnValue:
         "admin.html",
         overview=house.live.snapshot(),
         settings=views.settings_view(house.manager.settings),
+        nodes=[isolation_view(node) for node in house.manager.lifecycle.nodes()],
     )
 
 

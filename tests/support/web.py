@@ -27,7 +27,7 @@ from manager.errors import (
     NotRunning,
     TooManyAttempts,
 )
-from manager.records import Instance, Leftover, Quarantined, Restart, Usage, User
+from manager.records import Instance, Leftover, Node, Quarantined, Restart, Usage, User
 from manager.settings import Settings
 from manager.states import HOLDS_PORT, STOPPABLE, State
 from manager.web.app import create_app
@@ -259,6 +259,7 @@ class Lifecycle:
         self.unavailable: dict[int, str] = {}
         self.leftovers = Leftovers()
         self.quarantine = Quarantine()
+        self.node = Node("local", "user", 7, ("supervisor", "account", "marker"), {}, root=True)
 
     def put(self, port: int, state: State, owner: User, **changes: Any) -> Instance:
         values: dict[str, Any] = {
@@ -287,6 +288,9 @@ class Lifecycle:
         self.stops.append((port, by.username, reason))
         self.rows[port] = dataclasses.replace(row, state=State.STOPPING, token=None)
         return self.rows[port]
+
+    def nodes(self) -> tuple[Node, ...]:
+        return (self.node,)
 
     def of_user(self, user_id: int) -> Instance | None:
         held = (r for r in self.rows.values() if r.state in HOLDS_PORT)
