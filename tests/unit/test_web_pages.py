@@ -158,6 +158,12 @@ def test_first_paint_of_a_start(site: Site) -> None:
     assert 'data-stage="launched" data-step="done"' in page
     assert 'data-stage="loading" data-step="now" aria-current="step"' in page
     assert 'data-stage="ready" data-step="todo"' in page
+    # Nobody waits for a place on this machine, so nobody reads of it.
+    assert 'data-stage="queued" data-step="done" hidden' in page
+    site.house.watch.readings[8002] = Reading(stage="queued")
+    page = site.visitor("ann").get("/").text
+    assert 'data-stage="queued" data-step="now" aria-current="step"' in page
+    assert 'data-stage="launched" data-step="todo"' in page
 
 
 def test_first_paint_of_a_running_instance(site: Site) -> None:

@@ -55,6 +55,8 @@ function showStages(phase, instance) {
   items.forEach((item, index) => {
     const step = index < reached ? "done" : index === reached ? "now" : "todo";
     item.dataset.step = step;
+    // Only an engine with a queue of its own has this one.
+    if (item.dataset.stage === "queued") show(item, step === "now");
     item.toggleAttribute("aria-current", step === "now");
     if (step === "now") item.setAttribute("aria-current", "step");
     setText(role(item, "step-text"), step === "todo" ? "" : t(`user.stage_${step}`));
