@@ -179,7 +179,7 @@ def _in_sandbox(plan: Mapping[str, Any], argv: Sequence[str], run_dir: str, tell
     if not os.access(box["bwrap"], os.X_OK):
         raise CannotConfineError(f"there is no bubblewrap at {box['bwrap']}")
     rest = {name: plan[name] for name in WITHIN if name in plan}
-    rest["cwd"], rest["open"] = box["cwd"], sandbox.OPEN_TO_ALL
+    rest["cwd"], rest["open"] = box["cwd"], sandbox.to_be_opened(box)
     with _step("the plan cannot be handed on"):
         held = _hold(json.dumps(rest).encode(), run_dir)
         os.set_inheritable(held, True)
@@ -191,8 +191,8 @@ def _finish(plan: Mapping[str, Any]) -> None:
     """Do the part of a plan that is for within the sandbox."""
     if os.geteuid() == 0:
         for path in plan["open"]:
-            # Made by root, for everybody in here.
-            os.chmod(path, 0o1777)  # noqa: PTH101, S103
+            with _step(f"{path} cannot be opened to all in the sandbox"):
+                os.chmod(path, 0o1777)  # noqa: PTH101, S103
     _give_up(plan)
     with _step(f"its folder {plan['cwd']} cannot be entered"):
         os.chdir(plan["cwd"])

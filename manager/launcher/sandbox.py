@@ -22,16 +22,13 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from manager.launcher.landlock import is_below
+from manager.launcher.landlock import SHARED_MEMORY, is_below
 
 READ, WRITE, HIDE, EMPTY = "readable", "writable", "hidden", "empty"
 FOLDER, LINK = "folder", "link"
 OWN = ("/tmp", "/run")  # noqa: S108 - empty ones of its own
 KERNELS = ("/proc", "/dev")
 NAME_SERVERS = "/etc/resolv.conf"
-OPEN_TO_ALL = ("/tmp", "/dev/shm")  # noqa: S108
-"""What is made within by whoever makes the sandbox, and must be writable for who lives in it."""
-
 NOTHING = "/dev/null"
 """Stands in the place of a hidden file; it cannot be opened there."""
 
@@ -70,6 +67,11 @@ def command(box: Mapping[str, Any]) -> list[str]:
     for path in [*hidden, *([] if "/" in places else ["/"])]:
         words += ["--remount-ro", path]
     return [*words, "--", box["python"], "-I", "-S", "-B", PROGRAM]
+
+
+def to_be_opened(box: Mapping[str, Any]) -> list[str]:
+    """Give what root makes for the sandbox, and who lives in there must be able to write to."""
+    return [path for path, kind in _places(box).items() if kind == EMPTY] + [SHARED_MEMORY]
 
 
 def _places(box: Mapping[str, Any]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from manager.launcher import confine, landlock
+from manager.launcher import confine, landlock, supervisor
 from tests.support.confined import (
     CASES,
     OWN_ACCOUNT,
@@ -321,6 +321,27 @@ def test_exit_codes_come_through(case: Case, code: int) -> None:
         launch.start("-c", f"import sys; print('words', flush=True); sys.exit({code})")
         assert launch.until_gone() == code
         assert launch.log() == "words\n"
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_a_program_that_cannot_be_run_is_not_one_that_cannot_be_confined(case: Case) -> None:
+    with confined(case) as launch:
+        launch.start(program="/usr/bin/never-was")
+        assert launch.until_gone() == supervisor.NO_EXEC
+        said = "[supervisor] cannot run /usr/bin/never-was: No such file or directory\n"
+        assert launch.log() == said
+
+
+@pytest.mark.parametrize("name", ["sandbox", "sandbox without root"])
+def test_a_directory_that_all_share_stays_as_it_was(name: str) -> None:
+    with confined(CASES[name]) as launch:
+        plan = launch.plan()
+        plan["sandbox"]["readable"] += ["/tmp", "/run"]
+        before = [Path(path).stat().st_mode for path in ("/tmp", "/run")]
+        launch.start("-c", "import os; print(len(os.listdir('/tmp')) > 0)", plan=json.dumps(plan))
+        assert launch.until_gone() == 0
+        assert launch.log() == "True\n"
+        assert [Path(path).stat().st_mode for path in ("/tmp", "/run")] == before
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)

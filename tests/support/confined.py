@@ -112,7 +112,7 @@ class Confined:
         plan |= self.changes
         return {name: value for name, value in plan.items() if value is not None}
 
-    def start(self, *argv: str, plan: str | None = None) -> None:
+    def start(self, *argv: str, plan: str | None = None, program: str = "") -> None:
         """Start the supervisor; ``argv`` are the words behind Python, ``plan`` the file's text."""
         run = self.run
         (run.path / "plan").write_text(json.dumps(self.plan()) if plan is None else plan)
@@ -125,7 +125,7 @@ class Confined:
         log = run.open_log()
         os.chown(log, account if account is not None else -1, -1)
         self.process = subprocess.Popen(
-            [*start, str(run.path), str(1 << 20), python_for_all(), *argv],
+            [*start, str(run.path), str(1 << 20), program or python_for_all(), *argv],
             env={"PATH": "/usr/bin:/bin", MARKER: self.launch_id},
             cwd=self.home,
             stdin=subprocess.DEVNULL,

@@ -15,9 +15,12 @@ from manager.launcher.landlock import handled, is_below
 LAUNCHER = Path(confine.__file__).parent
 
 
+def box(**parts: Any) -> dict[str, Any]:
+    return {"bwrap": "/opt/bwrap", "python": "/usr/bin/python3", "cwd": "/", **parts}
+
+
 def command(**parts: Any) -> list[str]:
-    box = {"bwrap": "/opt/bwrap", "python": "/usr/bin/python3", "cwd": "/"}
-    return sandbox.command({**box, **parts})
+    return sandbox.command(box(**parts))
 
 
 def mounts(**parts: Any) -> list[tuple[str, ...]]:
@@ -181,6 +184,11 @@ def test_the_whole_machine_can_be_shown_too(tmp_path: Path) -> None:
     assert at == words.index("--chdir") + 2
     assert words.index("/tmp") < words.index(str(tmp_path))
     assert "--remount-ro" not in words
+
+
+def test_only_the_sandboxs_own_directories_are_opened_to_all() -> None:
+    assert sandbox.to_be_opened(box()) == ["/run", "/tmp", "/dev/shm"]
+    assert sandbox.to_be_opened(box(readable=["/run"], writable=["/tmp"])) == ["/dev/shm"]
 
 
 @pytest.mark.parametrize(
