@@ -72,7 +72,9 @@ def test_admin_line_of_an_earlier_version_is_replaced_and_nothing_else(end: str)
 
 def test_admin_line_of_an_earlier_version_takes_the_secret_out_of_the_log_too() -> None:
     line = "\t\trequest>headers>Referer delete\n"
-    assert split(OLD_HEAD + line + BLOCK, HERE).above.endswith("\t\theaders>Origin delete\n\t\torigins delete\n" + line)
+    assert split(OLD_HEAD + line + BLOCK, HERE).above.endswith(
+        "\t\theaders>Origin delete\n\t\torigins delete\n" + line
+    )
     assert split(HEAD + line + BLOCK, HERE).above == HEAD + line
 
 
