@@ -42,6 +42,7 @@ class Launcher:
         self.stops: list[tuple[str, bool]] = []
         self.stranger: bool | None = False
         self.silent = False
+        self.itself: dict[str, bool | None] = {}
         self.address_of: Callable[[LaunchSpec], Address | None] = _on_loopback
         self.refuse: str | None = None
         self.output = ""
@@ -75,6 +76,8 @@ class Launcher:
         return (Node("stand-in", "directories", 0, (), {}, root=False),)
 
     def answers_itself(self, launch_id: str) -> bool | None:
+        if launch_id in self.itself:
+            return self.itself[launch_id]
         alive = self.poll(launch_id).liveness is Liveness.ALIVE
         return alive and not self.stranger
 

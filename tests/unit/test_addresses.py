@@ -138,6 +138,29 @@ def test_no_address_is_not_ready(house: House, ann: User) -> None:
     assert house.step(8001) == "ready"
 
 
+@pytest.mark.parametrize(("liveness", "itself"), [(Liveness.ALIVE, None), (Liveness.UNKNOWN, True)])
+def test_what_nobody_can_tell_is_not_ready_and_sees_no_secret(
+    house: House, ann: User, liveness: Liveness, itself: bool | None
+) -> None:
+    launch_id = house.lifecycle.start(ann).launch_id or ""
+    house.comfyui.answers[8001] = IDLE
+    house.step(8001)
+    house.launcher.reports[launch_id] = ProcessReport(liveness)
+    house.launcher.itself[launch_id] = itself
+    assert house.step(8001) == "loading"
+    assert (house.comfyui.heard, house.gate.open) == ([], {})
+
+
+def test_a_gate_that_leads_nowhere_stays_closed(house: House, ann: User) -> None:
+    row = house.run(ann)
+    house.store.write(
+        lambda t: t.ports.note(8001, row.launch_id or "", State.RUNNING, {"address": None})
+    )
+    assert house.lifecycle.openings() == {}
+    house.lifecycle.keep_doors()
+    assert house.gate.open == {}
+
+
 def test_an_instance_that_no_gate_can_serve_is_ended_with_the_reason(
     house: House, ann: User
 ) -> None:
