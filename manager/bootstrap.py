@@ -140,7 +140,6 @@ def build(settings: Settings) -> Manager:
     load = Load(settings.data_dir)
     sampler = make_sampler(settings, load)
     steps = Steps(settings, store, moves, launcher, gate, comfyui, sampler)
-    sampler.in_use = steps.quarantine.in_use
     lifecycle = Lifecycle(settings, store, moves, steps, launcher, gate)
     for row in lifecycle.recover():
         logger.info("端口 %d: found %s's instance, %s", row.port, row.username, row.state)

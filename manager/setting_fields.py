@@ -146,6 +146,19 @@ class Settings:
         "auto",
         "What the cards are. auto: the first of npu-smi, nvidia-smi, rocm-smi found, else cpu.",
     )
+    card_sample_interval: float = _setting(
+        Seconds(0.5, 3600),
+        5.0,
+        "Time between two looks at the cards by their driver's tool; four times as long while the "
+        "machine is busy.",
+        "s",
+    )
+    card_tool_timeout: float = _setting(
+        Seconds(0.5, 120),
+        10.0,
+        "Time the driver's tool has for one look; after that nothing is known of the cards.",
+        "s",
+    )
     caddy_path: str = _setting(
         Text(), "", "Caddy program. Empty: the one installed with the requirements."
     )

@@ -1,6 +1,7 @@
-"""What accelerators this machine has: the cards of the port table and their kind.
+"""What accelerators this machine has, and how they are.
 
-Readings of memory, use and temperature are not taken yet; a card is known by its row.
+Here: the cards of the port table and their kind. ``sampler`` looks at them with their driver's tool
+(``tool``), whose words ``ascend``, ``cuda`` and ``rocm`` read; ``baseline`` knows what is normal.
 """
 
 from __future__ import annotations

@@ -29,10 +29,16 @@ MOST_BYTES = 1 << 20
 class Tools:
     """Runs tools one at a time, within a time limit for each look at the cards."""
 
-    def __init__(self, limit_s: float, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Say how many seconds one look may take in all."""
+    def __init__(
+        self,
+        limit_s: float,
+        monotonic: Callable[[], float] = time.monotonic,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Say how many seconds one look may take in all, and who knows that it must end now."""
         self._limit_s = limit_s
         self._monotonic = monotonic
+        self._stopping = stopping
         self._deadline = monotonic() + limit_s
         self._stuck: subprocess.Popen[bytes] | None = None
 
@@ -79,6 +85,8 @@ class Tools:
         while not _ended(process):
             if os.fstat(out.fileno()).st_size > MOST_BYTES:
                 why = f"{name} printed more than {MOST_BYTES >> 20} MiB"
+            elif self._stopping():
+                why = f"{name} was not waited for"
             elif self._monotonic() < self._deadline:
                 time.sleep(LOOK_EVERY_S)
                 continue

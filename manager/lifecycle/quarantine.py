@@ -1,9 +1,10 @@
 """Proof that a port and its card are free, and the ports held back for want of it.
 
-A tree that is gone is not yet a free card: somebody else may listen on the port by now, and a
-process that hid from its own launch may still hold the card's device node. While that lasts the
-row is not released; after ``QUARANTINE_AFTER`` it is, and the port is held back until an admin
-has looked at it.
+A tree that is gone is not yet a free card: somebody else may listen on the port by now, a process
+that hid from its own launch may still hold the card's device node, and the card's memory may not
+be back. While that lasts the row is not released; after ``QUARANTINE_AFTER`` it is, and the port is
+held back until an admin has looked at it. Where the card's tool cannot say, it holds up nothing;
+but a card that it saw in use after the end is not taken for free because it then fell silent.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from collections.abc import Callable
 
 from manager import cards
 from manager.cards import handles
-from manager.errors import NotFound
+from manager.cards.sampler import CARD_MEMORY, Sampler, left_behind
+from manager.errors import ManagerError, NotFound
 from manager.launcher.protocol import Launcher
 from manager.lifecycle.moves import Moves
 from manager.records import Address, AuditEntry, Instance, Quarantined, User
@@ -27,6 +29,8 @@ logger = logging.getLogger(__name__)
 LOOK_AGAIN_S = 1.0
 """Between two looks at a port in doubt: each walks through all open files of the machine."""
 
+NOT_LOOKED = "the card has not been looked at since"
+
 
 class Quarantine:
     """The ports of one manager that are in doubt or held back."""
@@ -36,44 +40,73 @@ class Quarantine:
         settings: Settings,
         store: Store,
         launcher: Launcher,
+        sampler: Sampler,
         clock: Callable[[], float],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Bind; ``load`` reads what an earlier manager held back."""
+        """Bind; ``load`` reads what an earlier manager held back.
+
+        From here on the sampler knows which cards are not to be judged.
+        """
         self._settings = settings
         self._store = store
         self._launcher = launcher
+        self._sampler = sampler
         self._clock = clock
         self._monotonic = monotonic
+        self._gone_at: dict[str, float] = {}
         self._since: dict[str, float] = {}
         self._doubts: dict[str, tuple[float, str]] = {}
         self._held: dict[int, Quarantined] = {}
         self._clear: frozenset[int] = frozenset()
+        sampler.in_use = self.in_use
 
     @property
     def unavailable(self) -> dict[int, str]:
-        """Give the ports that are held back, and why."""
-        return {port: entry.reason for port, entry in list(self._held.items())}
+        """Give the ports that are held back or whose card somebody else uses, and why."""
+        states = {row.port: self._sampler.state(row.device) for row in self._settings.ports}
+        taken = {port: state.busy for port, state in states.items() if state and state.busy}
+        return taken | {port: entry.reason for port, entry in list(self._held.items())}
 
     def load(self) -> None:
         """Read what is held back."""
         self._held = {e.port: e for e in self._store.read(lambda t: t.quarantine.all())}
 
     def all(self) -> list[tuple[Quarantined, bool]]:
-        """List what is held back, each with whether its reason has gone by now."""
-        return [(entry, port in self._clear) for port, entry in sorted(self._held.items())]
+        """List what is held back, each with whether its reason has gone by now.
+
+        A free card whose memory is in use by nobody that its tool names is among them: only an
+        admin can say that it is normal.
+        """
+        held = [(entry, port in self._clear) for port, entry in list(self._held.items())]
+        for row in self._settings.ports:
+            state = self._sampler.state(row.device)
+            if row.port not in self._held and state is not None and state.nobodys_memory:
+                entry = Quarantined(row.port, row.card, "", state.since, state.busy)
+                held.append((entry, False))
+        return sorted(held, key=lambda one: one[0].port)
+
+    def in_use(self) -> frozenset[int]:
+        """Give the devices whose cards an instance of ours has, or may still have."""
+        try:
+            held = {row.port for row in self._store.read(lambda t: t.ports.holding())}
+        except ManagerError:
+            # Nothing is learned of a card that may be somebody's.
+            return frozenset(row.device for row in self._settings.ports)
+        held |= self._held.keys()
+        return frozenset(row.device for row in self._settings.ports if row.port in held)
 
     def look(self) -> None:
         """See whose reason has gone; only an admin gives a port free."""
         held = list(self._held.values())
-        self._clear = frozenset(
-            e.port for e in held if self._evidence(e.port, e.launch_id, e.address) is None
-        )
+        self._clear = frozenset(e.port for e in held if self._is_clear(e))
 
     def doubt(self, row: Instance) -> str | None:
         """Say why a port whose tree is gone is not free, if so."""
         launch_id = row.launch_id or ""
         now = self._monotonic()
+        if self._awaits_look(row.port, launch_id, now):
+            return NOT_LOOKED
         looked_at, last = self._doubts.get(launch_id, (float("-inf"), ""))
         if now - looked_at < LOOK_AGAIN_S:
             return last
@@ -81,6 +114,7 @@ class Quarantine:
         if found is None:
             self.forget(launch_id)
             return None
+        self._sampler.want()
         if launch_id not in self._since:
             self._since[launch_id] = now
             logger.warning("端口 %d: not released yet: %s", row.port, found)
@@ -89,8 +123,9 @@ class Quarantine:
 
     def is_due(self, row: Instance) -> bool:
         """Tell whether a port has been in doubt for as long as it may hold up its release."""
-        since = self._since.get(row.launch_id or "", self._monotonic())
-        return self._monotonic() - since >= self._settings.quarantine_after
+        since = self._since.get(row.launch_id or "")
+        # Not looked yet is no evidence, and has a limit of its own.
+        return since is not None and self._monotonic() - since >= self._settings.quarantine_after
 
     def free(self, moves: Moves, row: Instance, event: Event, doubt: str | None) -> None:
         """Release a row; a port that is still in doubt is held back in the same stroke."""
@@ -119,21 +154,40 @@ class Quarantine:
         Raises:
             NotFound: it is not held back.
         """
+        held = self._held.get(port)
+        if held is None and port not in {entry.port for entry, _ in self.all()}:
+            raise NotFound("this port is not held back", reason="quarantine")
 
         def work(t: Tables) -> bool:
             t.audit.add(AuditEntry(self._clock(), by.username, "port_release", f"port {port}"))
             return t.quarantine.remove(port)
 
-        if port not in self._held:
-            raise NotFound("this port is not held back", reason="quarantine")
         self._store.write(work)
         self._held.pop(port, None)
+        if held is None or held.reason.startswith(CARD_MEMORY):
+            self._sampler.accept(self._settings.row(port).device)
         logger.info("端口 %d: given free by %s", port, by.username)
 
     def forget(self, launch_id: str) -> None:
         """Drop what is kept of a launch."""
+        self._gone_at.pop(launch_id, None)
         self._since.pop(launch_id, None)
         self._doubts.pop(launch_id, None)
+
+    def _awaits_look(self, port: int, launch_id: str, now: float) -> bool:
+        """Tell whether the card's tool has not yet been asked since the tree was gone."""
+        gone_at = self._gone_at.setdefault(launch_id, now)
+        if self._sampler.fresh(self._settings.row(port).device, gone_at) is not None:
+            return False
+        self._sampler.want()
+        return now - gone_at < self._sampler.patience_s
+
+    def _is_clear(self, entry: Quarantined) -> bool:
+        state = self._sampler.state(self._settings.row(entry.port).device)
+        unseen = state is None or state.known is None
+        if unseen and entry.reason.startswith(CARD_MEMORY):
+            return False
+        return self._evidence(entry.port, entry.launch_id, entry.address) is None
 
     def _place(self, row: Instance) -> Address | None:
         # Noted when it answered; one that never did may have got as far as listening.
@@ -148,11 +202,12 @@ class Quarantine:
                 return f"another program listens on port {address.port} of {address.host}"
         row = self._settings.row(port)
         path = handles.node(cards.kind_in_force(self._settings), row.device)
-        if path is None:
-            return None
-        holders = self._launcher.holders(launch_id, path)
-        if holders is None:
-            return f"nobody can tell who has {path} open"
-        if not holders:
-            return None
-        return f"{path} is still open in process {', '.join(map(str, holders))}"
+        if path is not None:
+            holders = self._launcher.holders(launch_id, path)
+            if holders is None:
+                return f"nobody can tell who has {path} open"
+            if holders:
+                return f"{path} is still open in process {', '.join(map(str, holders))}"
+        state = self._sampler.state(row.device)
+        since = self._gone_at.get(launch_id, float("-inf"))
+        return None if state is None else left_behind(state, since)

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
+from manager.cards.sampler import Sampler
 from manager.comfyui import ComfyUI, QueueAnswer, Work
 from manager.errors import GateFailed, LaunchFailed, WorkspaceFailed
 from manager.gate.gate import Gate, new_token
@@ -50,6 +51,7 @@ class Steps:
         launcher: Launcher,
         gate: Gate,
         comfyui: ComfyUI,
+        sampler: Sampler,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Bind the rooms below."""
@@ -61,7 +63,7 @@ class Steps:
         self._launches = Launches(settings, store, launcher)
         self.doors = Doors(store, gate)
         self.deadlines = Deadlines(moves.clock, monotonic)
-        self.quarantine = Quarantine(settings, store, launcher, moves.clock, monotonic)
+        self.quarantine = Quarantine(settings, store, launcher, sampler, moves.clock, monotonic)
         self.ends = Ends(launcher, monotonic)
         self.hangs = Hangs(settings, launcher, monotonic)
         self.reviver = Reviver(settings, store, moves, monotonic)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from manager.cards.sampler import Sampler
 from manager.comfyui import ComfyUI
 from manager.errors import NoFreeCard
 from manager.launcher.protocol import Launcher
@@ -84,7 +85,8 @@ def house(tmp_path: Path) -> Iterator[House]:
         stack.callback(comfyui.close)
         launcher: Launcher = far
         moves = Moves(settings, store, lambda ports, users: None)
-        steps = Steps(settings, store, moves, launcher, gate, comfyui)
+        sampler = Sampler("cpu", [], tmp_path)
+        steps = Steps(settings, store, moves, launcher, gate, comfyui, sampler)
         lifecycle = Lifecycle(settings, store, moves, steps, launcher, gate)
         lifecycle.recover()
         watch = Watch(settings, lifecycle, comfyui, gate, lambda ports, users: None)

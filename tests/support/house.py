@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-from manager import settings
+from manager import cards, settings
+from manager.cards.sampler import Sampler
 from manager.launcher.protocol import Launcher as LauncherProtocol
 from manager.lifecycle import Lifecycle
 from manager.lifecycle.moves import Moves
@@ -39,7 +40,15 @@ class House:
             self.published.append((ports, users))
 
         moves = Moves(self.settings, self.store, publish, self.clock)
-        steps = Steps(self.settings, self.store, moves, launcher, gate, comfyui, self.monotonic)
+        self.sampler = Sampler(
+            cards.kind_in_force(self.settings),
+            [row.device for row in self.settings.ports],
+            tmp_path,
+            monotonic=self.monotonic,
+        )
+        steps = Steps(
+            self.settings, self.store, moves, launcher, gate, comfyui, self.sampler, self.monotonic
+        )
         self.lifecycle = Lifecycle(self.settings, self.store, moves, steps, launcher, gate)
         self.lifecycle.recover()
         self.watch = Watch(self.settings, self.lifecycle, comfyui, gate, publish)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from manager.cards import handles
+from manager.cards import handles, sampler
+from manager.cards.reading import MIB, CardProcess, Reading, Unreadable
 from manager.errors import NoFreeCard, NotFound
 from manager.launcher.devices import openers
 from manager.launcher.protocol import LaunchSpec, Liveness, ProcessReport
@@ -16,6 +18,9 @@ from manager.records import User
 from manager.states import State
 from tests.support.house import House
 from tests.support.stand_ins import IDLE
+
+CARD = Reading(0, "910B3", "ok", 3000 * MIB, 65536 * MIB, 0.0, 40.0, 90.0, ())
+LEFT = replace(CARD, memory_used=12000 * MIB)
 
 
 @pytest.fixture
@@ -140,6 +145,186 @@ def test_only_some_kinds_have_a_node_for_each_card(
     monkeypatch.setattr(handles, "NODES", {k: str(tmp_path / "{}") for k in ("ascend", "cuda")})
     assert (handles.node(kind, 3) is not None) is there
     assert handles.node(kind, 4) is None
+
+
+class Tool:
+    """What the card's tool shows to the house's sampler."""
+
+    def __init__(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.house = house
+        self.shown: Reading | str = CARD
+        monkeypatch.setitem(sampler.READERS, "ascend", self.read)
+
+    def read(self, run: object) -> list[Reading]:
+        if isinstance(self.shown, str):
+            raise Unreadable(self.shown)
+        return [self.shown, *(replace(CARD, device=n) for n in range(1, 4))]
+
+    def look(self, shown: Reading | str | None = None) -> None:
+        self.shown = shown or self.shown
+        self.house.pass_time(1.5)
+        self.house.sampler.look()
+
+
+@pytest.fixture
+def ascend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tool]:
+    built = House(tmp_path, CARD_KIND="ascend")
+    tool = Tool(built, monkeypatch)
+    tool.look()
+    yield tool
+    built.close()
+
+
+def _stop_and_end(house: House, user: User) -> None:
+    row = house.run(user)
+    house.lifecycle.stop(8001, by=user, reason="user")
+    house.launcher.end(row.launch_id or "", -15)
+
+
+def test_a_card_is_looked_at_after_the_end_before_it_is_free(ascend: Tool) -> None:
+    house = ascend.house
+    _stop_and_end(house, house.user("ann", 8001))
+    assert house.step(8001) == "ending"
+    house.pass_time(2.0)
+    assert house.step(8001) == "ending"
+    ascend.look()
+    assert house.step(8001) == "gone"
+    assert house.row(8001).state is State.IDLE
+    assert house.lifecycle.unavailable == {}
+
+
+def test_memory_that_does_not_come_back_holds_the_port_back(ascend: Tool) -> None:
+    house, ann = ascend.house, ascend.house.user("ann", 8001)
+    _stop_and_end(house, ann)
+    assert house.step(8001) == "ending"
+    ascend.look(LEFT)
+    for _ in range(3):
+        assert house.step(8001) == "ending"
+        house.pass_time(1.0)
+    # The tool falls silent: what it saw stays true.
+    ascend.look("npu-smi did not answer")
+    assert house.step(8001) == "ending"
+    house.pass_time(house.settings.quarantine_after)
+    assert house.step(8001) == "gone"
+    ((entry, clear),) = house.lifecycle.quarantine.all()
+    assert entry.reason == (
+        "the memory of device 0 is not back: 12000 MiB in use, 3000 MiB when idle"
+    )
+    assert not clear
+    with pytest.raises(NoFreeCard) as refused:
+        house.lifecycle.start(ann)
+    assert refused.value.params["why"] == entry.reason
+    house.lifecycle.look_around()
+    assert house.lifecycle.quarantine.all() == [(entry, False)]
+    ascend.look(CARD)
+    house.lifecycle.look_around()
+    assert house.lifecycle.quarantine.all() == [(entry, True)]
+    house.lifecycle.quarantine.release(8001, by=ann)
+    house.lifecycle.start(ann)
+
+
+def test_memory_that_comes_back_late_is_waited_for(ascend: Tool) -> None:
+    house = ascend.house
+    _stop_and_end(house, house.user("ann", 8001))
+    house.step(8001)
+    ascend.look(LEFT)
+    assert house.step(8001) == "ending"
+    ascend.look(CARD)
+    assert house.step(8001) == "gone"
+    assert house.lifecycle.quarantine.all() == []
+
+
+def test_a_tool_that_cannot_say_holds_nothing_up(ascend: Tool) -> None:
+    house, ann = ascend.house, ascend.house.user("ann", 8001)
+    _stop_and_end(house, ann)
+    assert house.step(8001) == "ending"
+    ascend.look("npu-smi ended with 187: dcmi module initialize failed. ret is -8005")
+    assert house.step(8001) == "gone"
+    assert house.lifecycle.unavailable == {}
+    # Nor does one that never comes back with an answer at all.
+    _stop_and_end(house, ann)
+    assert house.step(8001) == "ending"
+    house.pass_time(house.sampler.patience_s)
+    assert house.step(8001) == "gone"
+    assert house.lifecycle.quarantine.all() == []
+
+
+def test_not_looked_yet_is_no_reason_to_hold_a_port_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = House(tmp_path, CARD_KIND="ascend", QUARANTINE_AFTER="0")
+    tool = Tool(house, monkeypatch)
+    _stop_and_end(house, house.user("ann", 8001))
+    assert house.step(8001) == "ending"
+    tool.look()
+    assert house.step(8001) == "gone"
+    assert house.lifecycle.quarantine.all() == []
+    house.close()
+
+
+def test_a_death_waits_for_a_look_too_and_keeps_its_fault(ascend: Tool) -> None:
+    house = ascend.house
+    row = house.run(house.user("ann", 8001))
+    house.launcher.end(row.launch_id or "", -9)
+    assert house.step(8001) == "ending"
+    ascend.look()
+    assert house.step(8001) == "gone"
+    after = house.row(8001)
+    assert (after.state, after.stop_reason) == (State.FAILED, "died")
+
+
+def test_after_a_restart_a_silent_tool_clears_no_memory(ascend: Tool, tmp_path: Path) -> None:
+    house, ann = ascend.house, ascend.house.user("ann", 8001)
+    _stop_and_end(house, ann)
+    house.step(8001)
+    ascend.look(LEFT)
+    house.step(8001)
+    house.pass_time(31)
+    assert house.step(8001) == "gone"
+    house.store.close()
+    again = House(tmp_path, CARD_KIND="ascend")
+    assert [clear for _, clear in again.lifecycle.quarantine.all()] == [False]
+    ascend.shown = "silent"
+    again.sampler.look()
+    again.lifecycle.look_around()
+    assert [clear for _, clear in again.lifecycle.quarantine.all()] == [False]
+    # The admin knows better: what is in use now is normal from here on.
+    ascend.shown = LEFT
+    again.sampler.look()
+    again.lifecycle.quarantine.release(8001, by=ann)
+    again.pass_time(1)
+    again.sampler.look()
+    assert again.lifecycle.quarantine.all() == []
+    assert again.lifecycle.unavailable == {}
+    again.close()
+
+
+def test_a_strangers_card_is_not_given_out(ascend: Tool) -> None:
+    house, ann = ascend.house, ascend.house.user("ann", 8001)
+    ascend.house.sampler._host = True
+    ascend.look(replace(LEFT, processes=(CardProcess(os.getpid(), 9000 * MIB, "python"),)))
+    assert set(house.lifecycle.unavailable) == {8001}
+    with pytest.raises(NoFreeCard) as refused:
+        house.lifecycle.start(ann)
+    assert f"process {os.getpid()}" in str(refused.value.params["why"])
+    # Nobody can give that free by a button: the process has to end.
+    assert house.lifecycle.quarantine.all() == []
+    with pytest.raises(NotFound):
+        house.lifecycle.quarantine.release(8001, by=ann)
+    ascend.look(CARD)
+    house.lifecycle.start(ann)
+
+
+def test_memory_that_nobody_has_is_for_an_admin_to_judge(ascend: Tool) -> None:
+    house, ann = ascend.house, ascend.house.user("ann", 8001)
+    ascend.look(LEFT)
+    assert [entry.port for entry, _ in house.lifecycle.quarantine.all()] == [8001]
+    assert set(house.lifecycle.unavailable) == {8001}
+    house.lifecycle.quarantine.release(8001, by=ann)
+    assert house.lifecycle.unavailable == {}
+    assert "port_release" in _audit(house)
+    ascend.look()
+    house.lifecycle.start(ann)
 
 
 def _leave_behind(house: House, launch_id: str, **labels: str) -> None:

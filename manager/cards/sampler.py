@@ -1,0 +1,266 @@
+"""Looks at the cards again and again, beside the work and never on request.
+
+One loop runs the driver's tool, at most one at a time, more rarely while the machine is busy or the
+tool is slow, and at once when somebody has to know. What is learned of a card is kept here: its
+newest state, its baseline, and one hour of values. A look that gives nothing makes a card unknown;
+it never makes it free: what was last known to be in its way stays so until a look says otherwise.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from manager import runtime
+from manager.cards import ascend, cpu, cuda, owners, rocm
+from manager.cards.baseline import NOBODYS_MEMORY, Baselines, above, busy, memory_words
+from manager.cards.reading import CardProcess, Reading, Unreadable
+from manager.cards.tool import Run, Tools
+
+logger = logging.getLogger(__name__)
+
+READERS: dict[str, Callable[[Run], list[Reading]]] = {
+    "ascend": ascend.read,
+    "cuda": cuda.read,
+    "rocm": rocm.read,
+}
+NAMES = {"ascend": ascend.TOOL, "cuda": cuda.TOOL, "rocm": rocm.TOOL}
+
+BUSY_PERCENT = 85.0
+BUSY_FACTOR = 4
+"""How much rarer the looks are while the machine's processor is that busy."""
+
+REST_FACTOR = 4
+"""Between two looks pass at least this many times as long as one takes."""
+
+HISTORY_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Point:
+    """One value of the history; ``at`` in UTC epoch seconds, the rest as in ``Reading``."""
+
+    at: float
+    utilisation: float | None
+    memory_used: int | None
+    temperature: float | None
+
+
+@dataclass(frozen=True)
+class CardState:
+    """What is known of a card.
+
+    ``reading`` is the newest look, which may be «unknown»; ``known`` the newest that was not.
+    ``begun_at`` and ``known_at`` are when these looks began, in monotonic seconds. ``foreign`` are
+    processes that belong to no instance of ours. ``busy`` says why the card is not given out;
+    ``since`` (UTC epoch seconds) is when that began.
+    """
+
+    reading: Reading
+    begun_at: float
+    known: Reading | None = None
+    known_at: float = float("-inf")
+    baseline: int | None = None
+    foreign: tuple[CardProcess, ...] = ()
+    busy: str = ""
+    since: float = 0.0
+
+    @property
+    def nobodys_memory(self) -> bool:
+        """Tell whether memory alone is in the way: an admin may say that it is normal."""
+        return self.busy.startswith(NOBODYS_MEMORY)
+
+
+class Sampler:
+    """The cards of the port table, as last seen."""
+
+    def __init__(
+        self,
+        kind: str,
+        devices: list[int],
+        data_dir: Path,
+        *,
+        interval_s: float = 5.0,
+        limit_s: float = 10.0,
+        cpu_percent: Callable[[], float] = lambda: 0.0,
+        launch_of: Callable[[int], str] = lambda _pid: "",
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Bind; ``in_use`` is replaced by whoever knows which devices are not to be judged.
+
+        ``devices`` are the drivers' ids of the table's cards; ``limit_s`` is how long one look may
+        take; ``launch_of`` names the launch that a process belongs to, empty when to none.
+        """
+        self._kind = kind
+        self._devices = devices
+        self._interval_s = interval_s
+        self._cpu_percent = cpu_percent
+        self._launch_of = launch_of
+        self._monotonic = monotonic
+        self._stop = threading.Event()
+        self._tools = Tools(limit_s, monotonic, lambda: self._stop.is_set())
+        self._baselines = Baselines(data_dir / "card_baselines.json", kind)
+        self._host = owners.on_host()
+        self._wanted = threading.Event()
+        self._states: dict[int, CardState] = {}
+        self._history: dict[int, deque[Point]] = {
+            device: deque(maxlen=max(1, int(HISTORY_S / interval_s))) for device in devices
+        }
+        self._problem = ""
+        self.in_use: Callable[[], frozenset[int]] = frozenset
+        self.patience_s = 2 * limit_s + interval_s if kind in READERS else 0.0
+        """How long a fresh look may keep somebody waiting; 0 where no tool is asked."""
+
+    def state(self, device: int) -> CardState | None:
+        """Give what is known of a card; None before the first look."""
+        return self._states.get(device)
+
+    def fresh(self, device: int, since: float) -> CardState | None:
+        """Give what is known of a card if a look began after ``since`` (monotonic seconds)."""
+        state = self._states.get(device)
+        return state if state is not None and state.begun_at > since else None
+
+    def history(self, device: int) -> list[Point]:
+        """Give a card's last hour, the oldest first."""
+        return list(self._history.get(device, ()))
+
+    def want(self) -> None:
+        """Have the next look begin at once."""
+        self._wanted.set()
+
+    def accept(self, device: int) -> None:
+        """Take the memory that is in use on a card now for normal, because an admin says so."""
+        state = self._states.get(device)
+        if state is None or state.known is None:
+            return
+        if self._baselines.accept(state.known):
+            self._save()
+        baseline = self._baselines.get(device)
+        self._states[device] = replace(state, baseline=baseline, busy="", since=0.0)
+
+    def run(self, stop: threading.Event) -> None:
+        """Look until told to stop; ``want`` then ends the wait."""
+        self._stop = stop
+        while not stop.is_set():
+            self._wanted.clear()
+            began = self._monotonic()
+            self.look()
+            self._wanted.wait(self.pause(self._monotonic() - began))
+
+    def pause(self, took_s: float) -> float:
+        """Say how long to rest after a look that took so many seconds."""
+        factor = BUSY_FACTOR if self._cpu_percent() >= BUSY_PERCENT else 1
+        return max(self._interval_s * factor, took_s * REST_FACTOR)
+
+    def look(self) -> None:
+        """Look at every card once."""
+        begun_at = self._monotonic()
+        before = self.in_use()
+        readings = self._readings()
+        in_use = before | self.in_use()
+        save = False
+        for device in self._devices:
+            one = readings[device]
+            if one.processes:
+                one = replace(one, processes=self._named(one.processes))
+            if device not in in_use and not one.unknown and self._kind in READERS:
+                save |= self._baselines.take(one)
+            self._states[device] = self._judged(one, begun_at, held=device in in_use)
+            self._history[device].append(
+                Point(time.time(), one.utilisation, one.memory_used, one.temperature)
+            )
+        if save:
+            self._save()
+
+    def _readings(self) -> dict[int, Reading]:
+        try:
+            self._tools.begin()
+            reader = READERS.get(self._kind)
+            found = reader(self._tools.run) if reader else cpu.read(self._devices)
+        except Unreadable as why:
+            return self._unknown(str(why))
+        except (ValueError, LookupError, OSError) as error:
+            return self._unknown(f"what the tool printed makes no sense ({error})")
+        by_device = {one.device: one for one in found}
+        self._note("")
+        shown = ", ".join(map(str, sorted(by_device)))
+        return {
+            device: by_device.get(device)
+            or Reading(device, unknown=f"{NAMES[self._kind]} shows no device {device}, but {shown}")
+            for device in self._devices
+        }
+
+    def _unknown(self, why: str) -> dict[int, Reading]:
+        if not self._stop.is_set():
+            self._note(why)
+        return {device: Reading(device, unknown=why) for device in self._devices}
+
+    def _note(self, problem: str) -> None:
+        if problem != self._problem:
+            if problem:
+                logger.warning("cards: nothing is known of them: %s", problem)
+            else:
+                logger.info("cards: known again; before: %s", self._problem)
+            self._problem = problem
+
+    def _named(self, processes: tuple[CardProcess, ...]) -> tuple[CardProcess, ...]:
+        return runtime.offload(lambda: owners.named(processes, host=self._host))
+
+    def _judged(self, one: Reading, begun_at: float, *, held: bool) -> CardState:
+        old = self._states.get(one.device)
+        baseline = self._baselines.get(one.device)
+        if one.unknown:
+            state = old or CardState(one, begun_at)
+            state = replace(state, reading=one, begun_at=begun_at, baseline=baseline)
+            return replace(state, busy="", since=0.0, foreign=()) if held else state
+        foreign = self._foreign(one, held=held)
+        why = "" if held or self._kind not in READERS else busy(one, foreign, baseline)
+        since = old.since if old is not None and old.busy and why else time.time()
+        if why and (old is None or not old.busy):
+            logger.warning("card device %d: not given out: %s", one.device, why)
+        return CardState(
+            one, begun_at, one, begun_at, baseline, foreign, why, since if why else 0.0
+        )
+
+    def _foreign(self, one: Reading, *, held: bool) -> tuple[CardProcess, ...]:
+        """Give the processes that are not ours; on a held card only those that surely are not."""
+        found = [
+            process
+            for process in one.processes or ()
+            if (not held if process.pid is None else not self._ours(process.pid))
+        ]
+        return tuple(found)
+
+    def _ours(self, pid: int) -> bool:
+        return bool(runtime.offload(self._launch_of, pid))
+
+    def _save(self) -> None:
+        try:
+            runtime.offload(self._baselines.save)
+        except OSError as error:
+            logger.error("cards: what was learned cannot be saved: %s", error)  # noqa: TRY400
+
+
+def left_behind(state: CardState, since: float) -> str | None:
+    """Say that memory of a card is in use after ``since`` that was not before, if it is.
+
+    Where nothing was known since, where the tool shows no memory or where no baseline is learned,
+    nobody can tell, and nothing is said.
+    """
+    known = state.known
+    if known is None or state.known_at <= since or state.baseline is None:
+        return None
+    if not above(known, state.baseline):
+        return None
+    return (
+        f"{CARD_MEMORY} of device {known.device} is not back: {memory_words(known, state.baseline)}"
+    )
+
+
+CARD_MEMORY = "the memory"
+"""How ``left_behind`` begins; kept with a port that is held back."""
