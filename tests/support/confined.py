@@ -24,11 +24,14 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 MANAGER = ROOT / "manager"
 SECRET = "s" * 32
 
-OWN_ACCOUNT = 2001900001
-"""An account for instances that no other test and no person uses."""
+OWN_ACCOUNT = 2001900000 + 3 * (os.getpid() % 30_000)
+"""An account for instances that no other run of the tests and no person uses."""
 
-UNPRIVILEGED = 2001900002
+UNPRIVILEGED = OWN_ACCOUNT + 1
 """An account for a supervisor without root."""
+
+STRANGER = OWN_ACCOUNT + 2
+"""An account whose files are closed to the others."""
 
 SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/etc")
 OWN_DIRECTORIES = ("/tmp",)
@@ -210,7 +213,7 @@ def confined(case: Case, **changes: Any) -> Iterator[Confined]:
         (folder / "shared").mkdir()
         (folder / "shared" / "model").write_text("weights")
         (folder / "shared" / "closed").write_text("closed")
-        os.chown(folder / "shared" / "closed", UNPRIVILEGED + 1, -1)
+        os.chown(folder / "shared" / "closed", STRANGER, -1)
         (folder / "shared" / "closed").chmod(0o600)
         launch = Confined(folder, case, manager, changes)
         yield launch
