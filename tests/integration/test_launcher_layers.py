@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from manager import identity
 from manager.launcher import account, cgroups, groups, trees
 from manager.launcher.groups import Groups
 from manager.launcher.layers import Layers
@@ -23,7 +25,6 @@ from tests.support.layers import (
     STRANGER,
     UID,
     begin,
-    end_all,
     kill_supervisor,
     left,
     made,
@@ -127,24 +128,32 @@ def test_the_supervisor_alone_leaves_nothing_of_another_account(
 
 
 def test_the_marks_alone_miss_who_dropped_them_and_hit_nobody_else(
-    launcher: LocalLauncher, runs: Path, folder: Path
+    launcher: LocalLauncher, runs: Path, folder: Path, found: Groups
 ) -> None:
-    with strangers(folder, ONE) as others:
-        pids = torture(launcher, runs, folder, ONE)
-        try:
-            _, main = RunDir(runs / ONE).identities()
-            # Both have become what they will be: one is a new program, one has wiped its memory.
-            wait_until(lambda: unmarked(pids) == UNMARKED, what="the marks are dropped")
-            kill_supervisor(runs, ONE)
-            trees.end_survivors(ONE, main, force=True)
-            assert unmarked(pids) == UNMARKED
-            assert unhit(others)
-        finally:
-            end_all(pids)
+    # The groups are the test's own, to clean up: nobody else is told of them.
+    with strangers(folder, ONE) as others, made(found, ONE) as paths:
+        pids = torture(launcher, runs, folder, ONE, groups=paths)
+        note(runs / ONE, 0, ())
+        _, main = RunDir(runs / ONE).identities()
+        dropped = unmarked(pids)
+        kill_supervisor(runs, ONE)
+        trees.end_survivors(ONE, main, force=True)
+        assert dropped <= left(pids, ONE)
+        assert unhit(others)
 
 
-def unmarked(pids: Path) -> int:
-    return sum(launch_of(pid) == "" for pid in left(pids, ONE))
+def unmarked(pids: Path) -> set[int]:
+    """Wait for those who drop the mark: one is a new program, one has wiped its memory."""
+
+    def found() -> set[int]:
+        return {pid for pid in left(pids, ONE) if launch_of(pid) == ""}
+
+    def stay() -> set[int]:
+        # Others of the tree have no environment either, while they end.
+        both = found() & found()
+        return both if len(both) == UNMARKED else set()
+
+    return wait_until(stay, what="the marks are dropped")
 
 
 @pytest.mark.parametrize("way", ["killed", "well"])
@@ -211,6 +220,43 @@ def test_what_a_supervisor_says_is_gone_is_checked(
         assert not any(path.exists() for path in paths)
 
 
+@pytest.mark.parametrize("layer", ["account", "groups"])
+def test_who_dropped_every_mark_is_the_launchs_own_still(
+    launcher: LocalLauncher, runs: Path, found: Groups, layer: str
+) -> None:
+    with made(found, ONE) as paths:
+        uid, its_groups = (UID, ()) if layer == "account" else (0, paths)
+        begin(launcher, runs, ONE, ("-c", ESCAPES), uid, its_groups)
+        wait_log(launcher, ONE, "escaped")
+        escaped = int(launcher.logs(ONE, 4096).split()[1])
+        wait_until(lambda: launch_of(escaped) == "", what="the mark is dropped")
+        _, main = RunDir(runs / ONE).identities()
+        kill_supervisor(runs, ONE)
+        assert main is not None
+        identity.send(main, signal.SIGKILL)
+        wait_until(lambda: not identity.alive(main), what="main process gone")
+        report = launcher.poll(ONE)
+        assert (report.liveness, report.pid) == (Liveness.ALIVE, escaped)
+        assert launcher.list() == [ONE]
+        # Another manager finds it, too.
+        LocalLauncher(runs).stop(ONE, force=True)
+        wait_gone(launcher, ONE)
+        assert identity.read(escaped) is None
+
+
+ESCAPES = (
+    "import os, sys, time\n"
+    "WAIT = 'import time; time.sleep(600)'\n"
+    "if os.fork() == 0:\n"
+    "    os.setsid()\n"
+    "    if os.fork() == 0:\n"
+    "        print('escaped', os.getpid(), flush=True)\n"
+    "        os.execve(sys.executable, [sys.executable, '-c', WAIT], {})\n"
+    "    os._exit(0)\n"
+    "os.wait(); time.sleep(600)\n"
+)
+
+
 def test_groups_of_launches_that_are_gone_are_removed_with_them(
     launcher: LocalLauncher, runs: Path, found: Groups
 ) -> None:
@@ -226,23 +272,24 @@ def test_groups_of_launches_that_are_gone_are_removed_with_them(
 
 
 def test_an_account_that_another_launch_has_too_is_left_to_the_other_layers(
-    launcher: LocalLauncher, runs: Path, folder: Path
+    launcher: LocalLauncher, runs: Path, folder: Path, found: Groups
 ) -> None:
     begin(launcher, runs, TWO, WAITS, UID)
     wait_log(launcher, TWO, "ready")
     _, other = RunDir(runs / TWO).identities()
-    pids = torture(launcher, runs, folder, ONE, UID)
-    try:
-        wait_until(lambda: unmarked(pids) == UNMARKED, what="the marks are dropped")
+    assert other is not None
+    with made(found, ONE) as paths:
+        pids = torture(launcher, runs, folder, ONE, UID, paths)
+        note(runs / ONE, UID, ())
+        dropped = unmarked(pids)
         kill_supervisor(runs, ONE)
         launcher.stop(ONE, force=True)
         report = launcher.poll(TWO)
-        assert other is not None
         assert (report.liveness, report.pid) == (Liveness.ALIVE, other.pid)
-        assert unmarked(pids) == UNMARKED
+        assert dropped <= left(pids, ONE)
         # Whoever may have come from it still is suspected of holding its card.
-        suspected = trees.suspects(RunDir(runs / ONE), ONE, [*left(pids, ONE), other.pid])
-        assert suspected == sorted(left(pids, ONE))
+        suspected = trees.suspects(RunDir(runs / ONE), ONE, [*dropped, other.pid])
+        assert suspected == sorted(dropped)
         launcher.stop(TWO, force=True)
         wait_gone(launcher, TWO)
         # Now it is the last one that had the account, and is gone when nobody of it is left.
@@ -250,8 +297,6 @@ def test_an_account_that_another_launch_has_too_is_left_to_the_other_layers(
         launcher.stop(ONE, force=True)
         wait_gone(launcher, ONE)
         assert left(pids, ONE) == set()
-    finally:
-        end_all(pids)
 
 
 def test_who_cannot_be_interrupted_is_alive_until_it_is_really_gone(
@@ -259,7 +304,8 @@ def test_who_cannot_be_interrupted_is_alive_until_it_is_really_gone(
 ) -> None:
     outer = only("freezer").make("outer")[0]
     try:
-        with made(Groups({"freezer": outer}), ONE) as paths:
+        kinds = Groups({"freezer": outer, **only("pids").parents})
+        with made(kinds, ONE) as paths:
             begin(launcher, runs, ONE, WAITS, UID, paths)
             wait_log(launcher, ONE, "ready")
             # Frozen from above, it sleeps as if a device did not answer: not even SIGKILL wakes it.
@@ -268,6 +314,8 @@ def test_who_cannot_be_interrupted_is_alive_until_it_is_really_gone(
             launcher.stop(ONE, force=True)
             assert launcher.poll(ONE).liveness is Liveness.ALIVE
             assert launcher.list() == [ONE]
+            # Nor does it fork any more, should it wake before it dies.
+            assert (paths[1] / "pids.max").read_text() == "0\n"
             cgroups.write([outer], "freezer.state", "THAWED")
             wait_gone(launcher, ONE)
     finally:

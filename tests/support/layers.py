@@ -20,7 +20,7 @@ from manager.launcher.local import LocalLauncher
 from manager.launcher.processes import PROC
 from manager.launcher.protocol import LaunchSpec
 from manager.launcher.run_dir import RunDir
-from tests.support.launcher import TORTURE, alive, noted, wait_log, with_marker
+from tests.support.launcher import TORTURE, alive, wait_log, with_marker
 from tests.support.waiting import wait_until
 
 OURS = account.accounts(account.BASE)
@@ -122,17 +122,6 @@ def kill_supervisor(runs: Path, launch_id: str) -> None:
 def left(pids: Path, launch_id: str) -> set[int]:
     """Say who of a tree lives, by all that the tests know of it."""
     return {*alive(pids), *with_marker(launch_id), *named_with(str(pids))}
-
-
-def end_all(pids: Path) -> None:
-    """End whoever a layer alone could not find."""
-    while found := {*alive(pids), *named_with(str(pids))}:
-        for one in noted(pids):
-            identity.send(one, signal.SIGKILL)
-        for pid in found:
-            who = identity.read(pid)
-            if who is not None and pid in named_with(str(pids)):
-                identity.send(who, signal.SIGKILL)
 
 
 def named_with(text: str) -> list[int]:
