@@ -92,8 +92,12 @@ class LocalLauncher:
                 return
             self._check_port(spec)
             prepared = offload(self._isolation.prepare, spec) if self._isolation else OPEN
-            write = run.renew if claimed else run.create
-            offload(write, _meta(spec, prepared), spec.secret, prepared.plan)
+            content = (_meta(spec, prepared), spec.secret, prepared.plan)
+            if claimed:
+                offload(run.renew, *content)
+            elif not offload(run.create, *content):
+                # Somebody else made the claim meanwhile, and begins it.
+                return
         except OSError as error:
             raise LaunchFailed(reason_of(error, run.path)) from error
         secret_file = Path(SECRET_FILE) if prepared.plan else run.secret

@@ -451,6 +451,18 @@ def test_a_launch_is_not_begun_on_a_port_that_somebody_has(
     assert launcher.poll(ONE).liveness is Liveness.ALIVE
 
 
+def test_who_loses_the_race_for_a_claim_begins_nothing(
+    launcher: LocalLauncher, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (runs / ONE).mkdir(parents=True)
+    # Between the look and the claim.
+    monkeypatch.setattr(Path, "exists", lambda path: False)
+    launcher.start(spec(ONE, tmp_path, *SLEEP))
+    monkeypatch.undo()
+    assert list((runs / ONE).iterdir()) == []
+    assert launcher.poll(ONE).liveness is Liveness.GONE
+
+
 def test_the_port_that_an_earlier_version_noted_for_people_is_known(
     launcher: LocalLauncher, runs: Path
 ) -> None:
