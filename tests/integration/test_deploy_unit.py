@@ -37,6 +37,7 @@ def test_the_unit_keeps_instances_alive() -> None:
     service = settings(UNIT.read_text(encoding="utf-8"))["Service"]
     assert service["KillMode"] == "process"
     assert service["OOMPolicy"] == "continue"
+    assert service["Delegate"] == "yes"
     assert service["Restart"] == "on-failure"
     assert service["RestartPreventExitStatus"] == str(EXIT_SETTINGS)
     assert int(service["LimitNOFILE"]) >= 65_536

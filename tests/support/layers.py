@@ -24,8 +24,10 @@ from tests.support.launcher import TORTURE, alive, wait_log, with_marker
 from tests.support.waiting import wait_until
 
 OURS = account.accounts(account.BASE)
-UID = account.BASE + 4711
-STRANGER = account.BASE + 815
+UID = account.BASE + 100_000 + os.getpid() % 100_000
+"""This test run's own: another one at the same time would end its processes."""
+
+STRANGER = UID + 100_000
 """An account of the same range that no launch has."""
 
 SYSTEM_PYTHON = shutil.which("python3", path="/usr/bin:/usr/local/bin") or sys.executable
