@@ -36,13 +36,16 @@ def found(runs_dir: Path, ours: range) -> list[str]:
 
 
 def prune(runs_dir: Path, keep: int) -> list[str]:
-    """Remove the launches that are gone, with their control groups, all but the newest ``keep``.
+    """Remove the launches that are gone, all but the newest ``keep``, and their control groups.
 
     Raises:
         OSError: the directory cannot be listed.
     """
     ended = [run for run in _all(runs_dir) if run.gone() and not _locked(run)]
     ended.sort(key=lambda run: (run.path / "gone").stat().st_mtime_ns, reverse=True)
+    for run in ended[:keep]:
+        # Of one that ended by itself while there was no manager to ask about it.
+        cgroups.remove(run.groups())
     # Who is in a group still is known by this directory alone.
     removed = [run for run in ended[keep:] if not cgroups.members(run.groups())]
     for run in removed:

@@ -267,6 +267,9 @@ def test_groups_of_launches_that_are_gone_are_removed_with_them(
         assert launcher.poll(ONE).liveness is Liveness.GONE
         assert not any(path.exists() for path in paths)
     with made(found, ONE) as paths:
+        assert launcher.prune(keep=1) == 0
+        assert not any(path.exists() for path in paths)
+    with made(found, ONE) as paths:
         assert launcher.prune(keep=0) == 1
         assert not any(path.exists() for path in paths)
 
