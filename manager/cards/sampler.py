@@ -19,7 +19,7 @@ from pathlib import Path
 from manager import runtime
 from manager.cards import ascend, cpu, cuda, owners, rocm
 from manager.cards.baseline import NOBODYS_MEMORY, Baselines, above, busy, memory_words
-from manager.cards.reading import CardProcess, Reading, Unreadable
+from manager.cards.reading import BAD_HEALTH, CardProcess, Reading, Unreadable
 from manager.cards.tool import Run, Tools
 
 logger = logging.getLogger(__name__)
@@ -74,6 +74,11 @@ class CardState:
     def nobodys_memory(self) -> bool:
         """Tell whether memory alone is in the way: an admin may say that it is normal."""
         return self.busy.startswith(NOBODYS_MEMORY)
+
+    @property
+    def sick(self) -> bool:
+        """Tell whether it is not given out because of its health."""
+        return bool(self.busy) and self.known is not None and self.known.health in BAD_HEALTH
 
 
 class Sampler:

@@ -12,6 +12,8 @@ from typing import Protocol
 from manager.accounts import Unchanged
 from manager.records import Instance, Leftover, Node, Quarantined, Restart, Usage, User
 from manager.settings import Settings
+from manager.web.house_cards import Card as Card
+from manager.web.house_cards import Sampler
 
 OnChange = Callable[[frozenset[int], frozenset[int]], None]
 """Called with the ports and the user ids that changed; must return at once."""
@@ -238,18 +240,6 @@ class Load(Protocol):
         """Give the newest reading."""
 
 
-class Card(Protocol):
-    """One accelerator."""
-
-    @property
-    def card(self) -> int:
-        """The number people say."""
-
-    @property
-    def kind(self) -> str:
-        """ascend, cuda, rocm or cpu."""
-
-
 class Manager(Protocol):
     """All rooms, built."""
 
@@ -280,6 +270,10 @@ class Manager(Protocol):
     @property
     def cards(self) -> Sequence[Card]:
         """The accelerators."""
+
+    @property
+    def sampler(self) -> Sampler:
+        """How the accelerators are."""
 
     @property
     def secret_key(self) -> bytes:

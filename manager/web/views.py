@@ -20,6 +20,7 @@ from manager.ports import PortRow
 from manager.records import Instance, Restart, Usage, User
 from manager.settings import Settings
 from manager.states import HOLDS_PORT, State, actions
+from manager.web.cards import cards_view
 from manager.web.house import Card, Manager
 
 View = dict[str, Any]
@@ -268,6 +269,7 @@ def overview(manager: Manager, sequence: int) -> View:
         "gate": gate_view(manager),
         "leftovers": leftovers_view(manager),
         "quarantine": quarantine_view(manager),
+        "cards": cards_view(manager),
         "sequence": sequence,
     }
 
@@ -277,7 +279,7 @@ def overview_diff(old: View, new: View) -> View:
     before = {view["port"]: view for view in old.get("ports", ())}
     diff: View = {
         part: new[part]
-        for part in ("users", "load", "gate", "leftovers", "quarantine")
+        for part in ("users", "load", "gate", "leftovers", "quarantine", "cards")
         if new[part] != old.get(part)
     }
     ports = [view for view in new["ports"] if view != before.get(view["port"])]

@@ -17,6 +17,7 @@ from werkzeug.test import TestResponse
 from manager import settings as settings_module
 from manager.accounts import UNCHANGED, Unchanged
 from manager.cards import Card
+from manager.cards.sampler import CardState
 from manager.errors import (
     AlreadyRunning,
     BadInput,
@@ -342,6 +343,16 @@ class Fixed:
         return self.value
 
 
+@dataclass
+class Sampler:
+    """States of cards by device, set by the test."""
+
+    states: dict[int, CardState] = field(default_factory=dict)
+
+    def state(self, device: int) -> CardState | None:
+        return self.states.get(device)
+
+
 class House:
     """All rooms, with one admin, two users and one who must change his password."""
 
@@ -358,6 +369,7 @@ class House:
             Card(card=row.card, kind="ascend", device=row.device, port=row.port)
             for row in self.settings.ports
         ]
+        self.sampler = Sampler()
         self.secret_key = b"k" * 32
         self.callbacks: list[Callable[[frozenset[int], frozenset[int]], None]] = []
         self.admin = self.accounts.add(1, "admin", is_admin=True)

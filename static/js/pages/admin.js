@@ -6,6 +6,7 @@ import { bytes } from "../lib/format.js";
 import { pageData, t } from "../lib/i18n.js";
 import { OVERVIEW_DIFF_EVENT, OVERVIEW_EVENT, connect } from "../lib/live.js";
 import { renderAttention } from "./admin-attention.js";
+import { renderCards } from "./admin-cards.js";
 import { renderPorts } from "./admin-ports.js";
 import { renderUsers } from "./admin-users.js";
 
@@ -46,6 +47,7 @@ function render() {
   renderGate(overview.gate);
   renderAttention(overview);
   renderPorts(overview.ports);
+  renderCards(overview.cards);
   renderUsers(overview.users);
 }
 
