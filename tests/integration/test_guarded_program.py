@@ -176,7 +176,7 @@ def test_an_instance_of_before_the_guard_is_adopted_as_it_is(
         connection.execute("UPDATE port_status SET secret = NULL")
     house.manager.start()
     house.a.until_running()
-    shown = f'comfyui_proxy {port} -{GUARD_HEADER} ""'
+    shown = f'comfyui_proxy 127.0.0.1:{port} -{GUARD_HEADER} ""'
     wait_until(lambda: house.manager.caddyfile.read_text().count(shown) == 3, what="the gate")
     # This one does ask: that is how one sees that the gate shows nothing any more.
     assert workspace.get("/queue").status_code == 403
