@@ -74,6 +74,8 @@ class ManagerProcess:
             "PORTS": ",".join(f"{a}:{b}:{c}:{n}" for n, (a, b, c) in enumerate(table, 1)),
             "COMFYUI_PATH": str(folder / "no-comfyui"),
             "CARD_KIND": "cpu",
+            # Two managers that are root must not share accounts: each ends all of an account's.
+            "ISOLATION_UID_BASE": str(2_100_000_000 + 1000 * self.port),
             "DATA_DIR": str(self.data_dir),
             "DATABASE_PATH": str(folder / "comfyui_manager.db"),
             "LOG_PATH": str(self.log_path),
