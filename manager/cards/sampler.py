@@ -16,11 +16,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from manager import runtime
+import psutil
+
+from manager import cards, runtime
 from manager.cards import ascend, cpu, cuda, owners, rocm
 from manager.cards.baseline import NOBODYS_MEMORY, Baselines, above, busy, memory_words
 from manager.cards.reading import BAD_HEALTH, CardProcess, Reading, Unreadable
 from manager.cards.tool import Run, Tools
+from manager.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +95,7 @@ class Sampler:
         *,
         interval_s: float = 5.0,
         limit_s: float = 10.0,
-        cpu_percent: Callable[[], float] = lambda: 0.0,
+        cpu_percent: Callable[[], float] = psutil.cpu_percent,
         launch_of: Callable[[int], str] = lambda _pid: "",
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -159,6 +162,7 @@ class Sampler:
 
     def pause(self, took_s: float) -> float:
         """Say how long to rest after a look that took so many seconds."""
+        # psutil's is that since the last call of the same thread: one round of the loop.
         factor = BUSY_FACTOR if self._cpu_percent() >= BUSY_PERCENT else 1
         return max(self._interval_s * factor, took_s * REST_FACTOR)
 
@@ -249,6 +253,18 @@ class Sampler:
             runtime.offload(self._baselines.save)
         except OSError as error:
             logger.error("cards: what was learned cannot be saved: %s", error)  # noqa: TRY400
+
+
+def for_table(settings: Settings, launch_of: Callable[[int], str]) -> Sampler:
+    """Make what looks at the cards of the port table."""
+    return Sampler(
+        cards.kind_in_force(settings),
+        [row.device for row in settings.ports],
+        settings.data_dir,
+        interval_s=settings.card_sample_interval,
+        limit_s=settings.card_tool_timeout,
+        launch_of=launch_of,
+    )
 
 
 def left_behind(state: CardState, since: float) -> str | None:

@@ -211,7 +211,7 @@ class Lifecycle:
 
     def stop_all(self) -> list[Instance]:
         """Begin to end every instance, because the operator shuts the whole thing down."""
-        self._shutting_down = True
+        self._shutting_down = self.quarantine.shutting_down = True
         return [
             self._moves.move(
                 row, Event.STOP, self._steps.stopping(row, "shutdown"), actor="operator"

@@ -59,6 +59,8 @@ class Quarantine:
         self._doubts: dict[str, tuple[float, str]] = {}
         self._held: dict[int, Quarantined] = {}
         self._clear: frozenset[int] = frozenset()
+        self.shutting_down = False
+        """Everything ends: nobody gets a card, and the next manager's first look judges it."""
         sampler.in_use = self.in_use
 
     @property
@@ -105,7 +107,8 @@ class Quarantine:
         """Say why a port whose tree is gone is not free, if so."""
         launch_id = row.launch_id or ""
         now = self._monotonic()
-        if self._awaits_look(row.port, launch_id, now):
+        awaited = self._awaits_look(row.port, launch_id, now)
+        if awaited and not self.shutting_down:
             return NOT_LOOKED
         looked_at, last = self._doubts.get(launch_id, (float("-inf"), ""))
         if now - looked_at < LOOK_AGAIN_S:

@@ -249,6 +249,19 @@ def test_a_tool_that_cannot_say_holds_nothing_up(ascend: Tool) -> None:
     assert house.lifecycle.quarantine.all() == []
 
 
+def test_a_shutdown_waits_for_no_look(ascend: Tool) -> None:
+    house = ascend.house
+    row = house.run(house.user("ann", 8001))
+    ascend.look(LEFT)
+    house.lifecycle.stop_all()
+    house.launcher.end(row.launch_id or "", -15)
+    assert house.step(8001) == "gone"
+    assert house.lifecycle.quarantine.all() == []
+    # The next look finds what was left.
+    ascend.look()
+    assert [entry.port for entry, _ in house.lifecycle.quarantine.all()] == [8001]
+
+
 def test_not_looked_yet_is_no_reason_to_hold_a_port_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
