@@ -83,6 +83,7 @@ start() {
 system_packages() { # what the tests need beyond Python: a browser, and Chinese letters for it
   local missing=()
   command -v chromium >/dev/null || missing+=(chromium)
+  command -v bwrap >/dev/null || missing+=(bubblewrap)
   fc-list :lang=zh 2>/dev/null | grep -q . || missing+=(fonts-noto-cjk)
   "$(find_python)" -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
   if [ ${#missing[@]} -eq 0 ]; then return; fi

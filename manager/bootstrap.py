@@ -21,15 +21,15 @@ from typing import IO
 from manager import cards, identity
 from manager.accounts import Accounts
 from manager.cards import Card, handles
-from manager.cards.sampler import Sampler
+from manager.cards.sampler import Sampler, for_table
 from manager.comfyui import ComfyUI
 from manager.errors import AlreadyServing, GateFailed, SettingsError
 from manager.gate.gate import Gate
 from manager.launcher import command, trial
-from manager.launcher.isolation import Isolation
 from manager.launcher.local import LocalLauncher
 from manager.launcher.ownership import WAY_MODE
 from manager.launcher.processes import launch_of
+from manager.launcher.trial import Host
 from manager.lifecycle import Lifecycle
 from manager.lifecycle.moves import Moves, Publish
 from manager.lifecycle.steps import Steps
@@ -117,12 +117,13 @@ class Changes:
             callback(ports, users)
 
 
-def build(settings: Settings) -> Manager:
+def build(settings: Settings, *, starts: bool = True) -> Manager:
     """Wire a manager together.
 
+    Without ``starts`` it only ends what runs: no isolation that fails stands in the way then.
+
     Raises:
-        SettingsError: the data directory cannot be used, the port table lacks a held port, or the
-            isolation or a limit that was asked for does not work here.
+        SettingsError: the data directory, the port table, the isolation or a limit cannot be used.
         AlreadyServing: another manager holds the data directory.
         StoreFailed: the database cannot be used.
     """
@@ -133,12 +134,10 @@ def build(settings: Settings) -> Manager:
     accounts.ensure_admin()
     changes = Changes()
     gate = Gate(settings)
-    isolation = choose_isolation(settings)
-    launcher = LocalLauncher(settings.data_dir / "runs", isolation)
+    launcher = make_launcher(settings, starts)
     comfyui = ComfyUI(len(settings.ports))
     moves = Moves(settings, store, changes)
-    load = Load(settings.data_dir)
-    sampler = make_sampler(settings, load)
+    sampler = for_table(settings, launch_of)
     steps = Steps(settings, store, moves, launcher, gate, comfyui, sampler)
     lifecycle = Lifecycle(settings, store, moves, steps, launcher, gate)
     for row in lifecycle.recover():
@@ -150,7 +149,7 @@ def build(settings: Settings) -> Manager:
         lifecycle=lifecycle,
         watch=Watch(settings, lifecycle, comfyui, gate, changes),
         gate=gate,
-        load=load,
+        load=Load(settings.data_dir),
         cards=cards.cards(settings),
         sampler=sampler,
         secret_key=secret_key(settings.data_dir / "secret_key"),
@@ -159,16 +158,24 @@ def build(settings: Settings) -> Manager:
     )
 
 
-def choose_isolation(settings: Settings) -> Isolation:
-    """Try out how instances can be kept apart here, and open the way to their folders.
+def make_launcher(settings: Settings, starts: bool) -> LocalLauncher:
+    """Make the launcher, with what trials show to keep instances apart best here.
 
     Raises:
         SettingsError: what was asked for does not work here.
     """
+    choose = trial.choose if starts else trial.lowest
+    isolation = choose(settings, _host(settings), _ours(settings))
+    if starts:
+        logger.info("%s", trial.summary(isolation))
+    return LocalLauncher(settings.data_dir / "runs", isolation)
+
+
+def _host(settings: Settings) -> Host:
     kind = cards.kind_in_force(settings)
     devices = handles.all_nodes(kind)
     python, needed = command.what_runs(settings)
-    host = trial.Host(
+    return Host(
         root=os.geteuid() == 0,
         python=python,
         needed=needed,
@@ -176,10 +183,12 @@ def choose_isolation(settings: Settings) -> Isolation:
         gids=handles.groups(devices),
         no_sandbox=NO_SANDBOX_ON_ASCEND if kind == "ascend" else "",
     )
+
+
+def _ours(settings: Settings) -> tuple[Path, ...]:
+    """List what no instance may see."""
     ours = (settings.data_dir, settings.database_path, settings.caddyfile, settings.log_path)
-    isolation = trial.choose(settings, host, (*ours, *PROJECT_SECRETS))
-    logger.info("%s", trial.summary(isolation))
-    return isolation
+    return (*ours, *PROJECT_SECRETS)
 
 
 def make_sampler(settings: Settings, load: Load) -> Sampler:

@@ -141,7 +141,7 @@ def _end_manager(found: identity.Identity) -> bool:
 
 
 def _end_instances(settings: Settings) -> bool:
-    manager = build(settings)
+    manager = build(settings, starts=False)
     enough = threading.Event()
     watching = threading.Thread(target=manager.watch.run, args=(enough,), daemon=True)
     try:

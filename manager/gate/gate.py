@@ -63,6 +63,7 @@ class Gate:
         self._lock = threading.Lock()
         self._wanted: dict[int, Opening] = {}
         self._on = False
+        self._begun = False
         self._problem: str | None = None
         self._silence: str | None = None
         self._worker: threading.Thread | None = None
@@ -97,6 +98,8 @@ class Gate:
             except AlreadyServing:
                 self._on = False
                 raise
+            finally:
+                self._begun = True
             return self._unserved()
 
     def apply(self, openings: Mapping[int, Opening]) -> dict[int, str]:
@@ -137,7 +140,7 @@ class Gate:
                 self._next_look = now + LOOK_AGAIN_S
                 self._work(self._tidy)
         problem = self._problem or self._silence
-        if not running:
+        if not running and self._begun:
             problem = problem or "Caddy is not running"
         elif self._caddy.stopped():
             running, problem = False, self._stopped_text()

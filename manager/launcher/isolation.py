@@ -107,12 +107,8 @@ class Isolation:
             for folder in spec.writable:
                 hand_over(folder, uid or 0)
                 self._open_way(folder)
-        limits = self.limits
-        groups = self.groups.make(
-            spec.launch_id,
-            memory_max=limits.memory or None,
-            processes_max=limits.processes or None,
-        )
+        processes = self.limits.processes if self.groups.can_limit_processes else 0
+        groups = self.groups.make(spec.launch_id, self.limits.memory or None, processes or None)
         return Prepared(uid, groups, self._plan(spec, uid, groups))
 
     def _open_way(self, folder: Path) -> None:
@@ -133,7 +129,8 @@ class Isolation:
         if self.landlock:
             plan["landlock"] = {
                 "readable": [*readable, "/proc", "/sys"],
-                "writable": writable,
+                # A sandbox has a /tmp of its own.
+                "writable": [*writable, *(["/tmp"] if self.level == SANDBOX else [])],  # noqa: S108
                 "devices": ["/dev"],
                 # 0 stands for any port that the kernel chooses itself.
                 "bind_ports": [spec.port, 0],

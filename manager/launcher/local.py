@@ -86,12 +86,13 @@ class LocalLauncher:
         """
         run = self._run(spec.launch_id)
         check(spec)
+        prepared = OPEN
         try:
             claimed = run.path.exists()
             if claimed and not self._never_begun(run, spec.launch_id):
                 return
             self._check_port(spec)
-            prepared = offload(self._isolation.prepare, spec) if self._isolation else OPEN
+            prepared = offload(self._isolation.prepare, spec) if self._isolation else prepared
             content = (_meta(spec, prepared), spec.secret, prepared.plan)
             if claimed:
                 offload(run.renew, *content)
@@ -99,6 +100,7 @@ class LocalLauncher:
                 # Somebody else made the claim meanwhile, and begins it.
                 return
         except OSError as error:
+            offload(cgroups.remove, prepared.groups)
             raise LaunchFailed(reason_of(error, run.path)) from error
         secret_file = Path(SECRET_FILE) if prepared.plan else run.secret
         self._spawn(run, spec, spec.words(secret_file))

@@ -51,8 +51,8 @@ def command(box: Mapping[str, Any]) -> list[str]:
     words = [box["bwrap"], "--unshare-pid", "--unshare-ipc", "--unshare-uts"]
     if box.get("unprivileged"):
         words.append("--unshare-user")
-    # A sandbox whose supervisor was killed ends; its processes cannot outlive it.
-    words += ["--die-with-parent", "--chdir", "/"]
+    # Not --die-with-parent: work goes on when its supervisor is killed, as without a sandbox.
+    words += ["--chdir", "/"]
     entries = {path: (kind, "") for path, kind in places.items()}
     entries.update({path: (LINK, target) for path, target in _links(box, places)})
     for path in list(entries):

@@ -12,15 +12,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import pwd
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from manager.errors import LaunchFailed, SettingsError
-from manager.launcher import groups, landlock
+from manager.launcher import account, groups, landlock
 from manager.launcher.isolation import DIRECTORIES, LEVELS, MIB, SANDBOX, USER, Isolation, Limits
 from manager.launcher.local import LocalLauncher
 from manager.launcher.ownership import closed_to_others
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 TRIAL_S = 20.0
 """A Python on a busy machine may take seconds; one that hangs must not hold up the manager."""
 
+MOST_KILL_S = 5.0
 LOOK_S = 0.02
 LOG_BYTES = 65_536
 WORKS = "this way of isolation works"
@@ -78,14 +80,15 @@ class Host:
     no_sandbox: str = ""
 
 
-def choose(settings: Settings, host: Host, ours: Iterable[Path]) -> Isolation:
+def choose(settings: Settings, host: Host, ours: tuple[Path, ...]) -> Isolation:
     """Choose the way of isolation in force.
 
     Raises:
         SettingsError: ISOLATION or a limit was asked for and does not work here, or DATA_DIR
             cannot be used; says why.
     """
-    base = _lowest(settings, host, tuple(ours))
+    base = lowest(settings, host, ours)
+    _check_memory(settings, base)
     refused: dict[str, str] = {} if base.landlock else {"landlock": _no_landlock(settings)}
     wanted = LEVELS if settings.isolation == "auto" else (settings.isolation,)
     for level in wanted:
@@ -101,17 +104,18 @@ def choose(settings: Settings, host: Host, ours: Iterable[Path]) -> Isolation:
                 refused["landlock"] = problem
         if not refused[level]:
             del refused[level]
-            return _check_limits(settings, dataclasses.replace(candidate, refused=refused))
+            return _check_processes(settings, dataclasses.replace(candidate, refused=refused))
     if settings.isolation == "auto":
         # Not even the plain way works: so the starts themselves will say why on the page.
-        return _check_limits(settings, dataclasses.replace(base, refused=refused))
+        return _check_processes(settings, dataclasses.replace(base, refused=refused))
     raise SettingsError(
         f"ISOLATION = {settings.isolation} does not work here: {refused[settings.isolation]}; "
         "allowed: auto, or one that works"
     )
 
 
-def _lowest(settings: Settings, host: Host, ours: tuple[Path, ...]) -> Isolation:
+def lowest(settings: Settings, host: Host, ours: tuple[Path, ...]) -> Isolation:
+    """Give what holds on any machine: own folders, and Landlock where the kernel has it."""
     return Isolation(
         level=DIRECTORIES,
         landlock=offload(landlock.abi) if settings.landlock == "auto" else 0,
@@ -147,6 +151,9 @@ def _unfit(level: str, base: Isolation, host: Host, *, asked: bool) -> str:
     """Say why a level need not be tried; empty when it is to be tried."""
     if level == USER and not base.root:
         return "own accounts need a manager that runs as root"
+    taken = _taken(base) if base.root and level != DIRECTORIES else ""
+    if taken:
+        return taken
     if level != SANDBOX:
         return ""
     if host.no_sandbox and not asked:
@@ -156,20 +163,29 @@ def _unfit(level: str, base: Isolation, host: Host, *, asked: bool) -> str:
     )
 
 
-def _check_limits(settings: Settings, isolation: Isolation) -> Isolation:
-    """Check what is asked for beside the level.
+def _taken(base: Isolation) -> str:
+    """Say whose account lies in the range for users, since all in it may be ended."""
+    ours = account.accounts(base.uid_base)
+    for known in pwd.getpwall():
+        if known.pw_uid == base.uid_base or known.pw_uid in ours:
+            return (
+                f"ISOLATION_UID_BASE = {base.uid_base}: the range that it begins holds account "
+                f"{known.pw_uid} ({known.pw_name}); choose another"
+            )
+    return ""
 
-    Raises:
-        SettingsError: a limit cannot be kept here.
-    """
-    limits, found = isolation.limits, isolation.groups
-    if limits.memory and not found.can_limit_memory:
+
+def _check_memory(settings: Settings, isolation: Isolation) -> None:
+    if isolation.limits.memory and not isolation.groups.can_limit_memory:
         raise SettingsError(
             f"INSTANCE_MEMORY_MAX = {settings.instance_memory_max} cannot be kept here: no control "
-            "group for memory may be made; allowed: 0, or start the manager as root or by the "
-            "systemd unit with Delegate=yes"
+            "group with a limit for memory may be made; allowed: 0, or start the manager as root"
         )
-    if limits.processes and not (found.can_limit_processes or isolation.own_accounts):
+
+
+def _check_processes(settings: Settings, isolation: Isolation) -> Isolation:
+    able = isolation.groups.can_limit_processes or isolation.own_accounts
+    if isolation.limits.processes and not able:
         raise SettingsError(
             f"INSTANCE_PROCESSES_MAX = {settings.instance_processes_max} cannot be kept here: "
             "neither control groups nor own accounts work; allowed: 0"
@@ -211,7 +227,6 @@ def _spec(
         {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(folder), "LANG": "C.UTF-8"},
         folder,
         LOG_BYTES,
-        port=settings.ports[0].port,
         user_id=0,
         writable=(folder,),
         readable=host.needed,
@@ -223,8 +238,11 @@ def _outcome(launcher: LocalLauncher, name: str) -> str:
     while launcher.poll(name).liveness is not Liveness.GONE:
         if time.monotonic() > until:
             launcher.stop(name, force=True)
-            return f"nothing came of it in {TRIAL_S:.0f} s"
+            if time.monotonic() > until + MOST_KILL_S:
+                return "it does not end"
         time.sleep(LOOK_S)
+    if time.monotonic() > until:
+        return f"nothing came of it in {TRIAL_S:g} s"
     printed = launcher.logs(name, LOG_BYTES).strip()
     if launcher.poll(name).exit_code == 0 and printed.endswith(WORKS):
         return ""

@@ -114,8 +114,10 @@ class Lifecycle:
             AlreadyRunning: the user holds one.
             NotPermitted: the account was disabled or deleted.
         """
-        if not self._gate.watch().running:
-            # Better said now than after a start that ends at a gate which does not open.
+        gate = self._gate.watch()
+        if gate.problem and not gate.running:
+            # Better said now than after a start that ends at a gate which does not open. A Caddy
+            # that is only being begun will be there in time.
             raise NoFreeCard("no workspace can be opened: Caddy is not running", reason="gate")
         before, after = self._store.write(lambda t: self._reserve(t, user.id))
         self._restarts.drop(user.id)

@@ -124,7 +124,7 @@ class Gate:
         return {p: why for p, why in self.unavailable.items() if p in openings}
 
     def watch(self) -> GateHealth:
-        return GateHealth(self.running, None, "", None)
+        return GateHealth(self.running, None, "", None if self.running else "Caddy is not running")
 
 
 class ComfyUI:
