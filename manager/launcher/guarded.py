@@ -94,4 +94,6 @@ def guarded(level: str, landlock: int, root: bool) -> dict[str, bool]:
         "read_tmp": level == SANDBOX or landlock > 0,
         "read_shared_memory": walls,
         "change_kernel": files or not root,
+        # Who can end its supervisor, leave its control groups and drop its marks is not found.
+        "outlive_stop": signals,
     }

@@ -271,12 +271,23 @@ def gain_privileges(targets):
 
 
 HIDDEN = """
-import fcntl, os, sys, time
+import fcntl, glob, os, sys, time
+def leave(path):
+    file = os.open(path, os.O_WRONLY)
+    os.write(file, b"0")
+def try_to(do, *words):
+    try:
+        do(*words)
+    except OSError:
+        pass
 if os.fork():
     os._exit(0)
 os.setsid()
 if os.fork():
     os._exit(0)
+for path in glob.glob("/sys/fs/cgroup/**/cgroup.procs") + ["/sys/fs/cgroup/cgroup.procs"]:
+    try_to(leave, path)
+try_to(os.kill, int(sys.argv[2]), 9)
 held = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o600)
 fcntl.flock(held, fcntl.LOCK_EX)
 os.write(held, str(os.getpid()).encode())
@@ -287,9 +298,9 @@ time.sleep(600)
 
 
 def outlive_stop(targets):
-    """Begin to hide; whether it helps is seen from outside, by the lock that is held."""
+    """Begin to hide, from all that would find it; the lock that is held shows whether it helps."""
     child = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", HIDDEN, targets["hidden_lock"]],
+        [sys.executable, "-I", "-S", "-c", HIDDEN, targets["hidden_lock"], str(targets["supervisor"][0])],
         env={},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
