@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -12,6 +14,7 @@ import psutil
 import pytest
 
 from manager.cards import ascend
+from manager.cards import tool as runner
 from manager.cards.reading import MIB, CardProcess, Unreadable
 from manager.cards.tool import Tools
 from tests.support.card_samples import sample
@@ -96,6 +99,35 @@ def test_one_limit_holds_for_all_questions_of_a_look(tool: NpuSmi) -> None:
             tools.run(["npu-smi", "info"])
     # The first one took all the time there was: the others had no time to begin a child.
     assert _living(tool.pids()) == []
+
+
+def test_a_tool_that_cannot_be_ended_has_no_second_one_beside_it(
+    tool: NpuSmi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools = Tools(LIMIT_S)
+    tool.does("sleep", "600")
+    with monkeypatch.context() as unkillable:
+        # As one that waits in the driver, where no signal reaches it.
+        unkillable.setattr(runner, "_kill_group", lambda group: None)
+        unkillable.setattr(runner, "KILL_LIMIT_S", 0.1)
+        with pytest.raises(Unreadable, match="did not answer"):
+            tools.run(["npu-smi", "info"])
+    before = tool.pids()
+    tools.begin()
+    with pytest.raises(Unreadable, match="hangs in the driver"):
+        tools.run(["npu-smi", "info"])
+    assert tool.pids() == before
+    os.killpg(before[0], signal.SIGKILL)
+    tool.stops("sleep")
+    tools.begin()
+    assert "910B3" in wait_until(lambda: _again(tools), what="it is asked again")
+
+
+def _again(tools: Tools) -> str:
+    try:
+        return tools.run(["npu-smi", "info"])
+    except Unreadable:
+        return ""
 
 
 def test_what_prints_without_end_is_stopped(tool: NpuSmi) -> None:
