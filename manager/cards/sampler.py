@@ -41,6 +41,9 @@ BUSY_FACTOR = 4
 REST_FACTOR = 4
 """Between two looks pass at least this many times as long as one takes."""
 
+GRACE_S = 2.0
+"""Beyond the look under way and the next one, before who waits for a look gives up."""
+
 HISTORY_S = 3600.0
 
 
@@ -121,7 +124,7 @@ class Sampler:
         }
         self._problem = ""
         self.in_use: Callable[[], frozenset[int]] = frozenset
-        self.patience_s = 2 * limit_s + interval_s if kind in READERS else 0.0
+        self.patience_s = 2 * limit_s + GRACE_S if kind in READERS else 0.0
         """How long a fresh look may keep somebody waiting; 0 where no tool is asked."""
 
     def state(self, device: int) -> CardState | None:
