@@ -24,6 +24,11 @@ TOLERANCE_SHARE = 0.02
 """Above its baseline a card may hold this much and count as free: a driver's own use wanders by
 some hundred megabytes, and a process that computes holds more than this."""
 
+LEAST_NOBODYS = 2048 * MIB
+NOBODYS_SHARE = 0.1
+"""A free card may hold this much more by no process that is named: a screen's programs come and go,
+and some tools name no process at all. More of it is somebody's computation."""
+
 MOST_IDLE_SHARE = 0.4
 """More than this share of the memory is nobody's idle: the most seen without a process is 22 %."""
 
@@ -45,6 +50,13 @@ def above(reading: Reading, baseline: int | None) -> bool | None:
     return reading.memory_used > limit(baseline, reading.memory_total)
 
 
+def _nobodys(reading: Reading, baseline: int | None) -> bool:
+    """Tell whether so much more is in use that somebody must be computing."""
+    used, total = reading.memory_used or 0, reading.memory_total or 0
+    more = max(LEAST_NOBODYS, int(total * NOBODYS_SHARE))
+    return bool(above(reading, baseline)) and (baseline is None or used > baseline + more)
+
+
 def memory_words(reading: Reading, baseline: int | None) -> str:
     """Say how much is in use, for people; in MiB as the tools print it."""
     used = (reading.memory_used or 0) // MIB
@@ -59,7 +71,7 @@ def busy(reading: Reading, foreign: tuple[CardProcess, ...], baseline: int | Non
     more = above(reading, baseline)
     if foreign and (more is not False or baseline is None):
         return f"in use by {', '.join(map(process_words, foreign[:4]))}"
-    if more and not foreign:
+    if not foreign and _nobodys(reading, baseline):
         return f"{NOBODYS_MEMORY}: {memory_words(reading, baseline)}"
     return ""
 

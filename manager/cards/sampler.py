@@ -63,7 +63,8 @@ class CardState:
 
     ``reading`` is the newest look, which may be «unknown»; ``known`` the newest that was not.
     ``begun_at`` and ``known_at`` are when these looks began, in monotonic seconds. ``foreign`` are
-    processes that belong to no instance of ours. ``busy`` says why the card is not given out;
+    processes that belong to no instance of ours. ``before`` is the memory in use, in bytes, at the
+    last look while no instance had the card. ``busy`` says why the card is not given out;
     ``since`` (UTC epoch seconds) is when that began.
     """
 
@@ -75,6 +76,7 @@ class CardState:
     foreign: tuple[CardProcess, ...] = ()
     busy: str = ""
     since: float = 0.0
+    before: int | None = None
 
     @property
     def nobodys_memory(self) -> bool:
@@ -235,9 +237,9 @@ class Sampler:
         since = old.since if old is not None and old.busy and why else time.time()
         if why and (old is None or not old.busy):
             logger.warning("card device %d: not given out: %s", one.device, why)
-        return CardState(
-            one, begun_at, one, begun_at, baseline, foreign, why, since if why else 0.0
-        )
+        before = old.before if held and old is not None else None if held else one.memory_used
+        since = since if why else 0.0
+        return CardState(one, begun_at, one, begun_at, baseline, foreign, why, since, before)
 
     def _foreign(self, one: Reading, *, held: bool) -> tuple[CardProcess, ...]:
         """Give the processes that are not ours; on a held card only those that surely are not."""
@@ -273,17 +275,14 @@ def for_table(settings: Settings, launch_of: Callable[[int], str]) -> Sampler:
 def left_behind(state: CardState, since: float) -> str | None:
     """Say that memory of a card is in use after ``since`` that was not before, if it is.
 
-    Where nothing was known since, where the tool shows no memory or where no baseline is learned,
-    nobody can tell, and nothing is said.
+    What was in use before the launch need not have become less. Where nothing was known since,
+    where the tool shows no memory, or where neither is known, nobody can tell: nothing is said.
     """
     known = state.known
-    if known is None or state.known_at <= since or state.baseline is None:
+    normal = max((n for n in (state.baseline, state.before) if n is not None), default=None)
+    if known is None or state.known_at <= since or normal is None or not above(known, normal):
         return None
-    if not above(known, state.baseline):
-        return None
-    return (
-        f"{CARD_MEMORY} of device {known.device} is not back: {memory_words(known, state.baseline)}"
-    )
+    return f"{CARD_MEMORY} of device {known.device} is not back: {memory_words(known, normal)}"
 
 
 CARD_MEMORY = "the memory"

@@ -260,6 +260,23 @@ def test_memory_that_is_not_back_is_told(cards: Cards) -> None:
     assert left_behind(cards.look(_using(500), held=True), since) is None
 
 
+def test_memory_that_was_in_use_before_is_not_ours_to_bring_back(cards: Cards) -> None:
+    cards.look()
+    # A screen's programs, say: neither learned as idle nor anybody's computation.
+    state = cards.look(_using(1500))
+    assert (state.baseline, state.before, state.busy) == (IDLE, IDLE + 1500 * MIB, "")
+    cards.look(_using(30000), held=True)
+    since = cards.clock.now
+    assert left_behind(cards.look(_using(4000), held=True), since)
+    assert left_behind(cards.look(_using(1900), held=True), since) is None
+
+
+def test_a_first_launch_on_a_card_in_use_must_bring_back_what_it_took(cards: Cards) -> None:
+    assert cards.look(replace(QUIET, memory_used=TOTAL // 2)).baseline is None
+    since = cards.clock.now
+    assert left_behind(cards.look(_using(40000), held=True), since)
+
+
 def test_a_tool_that_falls_silent_does_not_bring_memory_back(cards: Cards) -> None:
     cards.look()
     since = cards.clock.now
@@ -350,8 +367,8 @@ def test_a_card_is_free_only_when_everything_says_so(reading: Reading, learned: 
     foreign = tuple(reading.processes or ())
     if busy(reading, foreign, learned) == "":
         assert reading.health not in {"alarm", "critical"}
-        more = above(reading, learned)
-        assert more is not True
+        used, more = reading.memory_used or 0, above(reading, learned)
+        assert not more or used <= (learned or 0) + TOTAL // 10
         assert not foreign or (more is False and learned is not None)
     if reading.memory_used is not None:
         assert limit(learned, TOTAL) > (learned or 0)

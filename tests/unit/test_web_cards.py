@@ -24,10 +24,11 @@ def site(tmp_path: Path) -> Site:
     built = Site(tmp_path)
     alarm = replace(ONE, health="alarm")
     stranger = replace(ONE, processes=(THEIRS,))
+    full = replace(ONE, memory_used=21000 * MIB)
     states = [
         CardState(ONE, 1.0, ONE, 1.0, IDLE),
         CardState(stranger, 1.0, stranger, 1.0, IDLE, (THEIRS,), busy(stranger, (THEIRS,), IDLE)),
-        CardState(ONE, 1.0, ONE, 1.0, IDLE, (), busy(ONE, (), IDLE), 5.0),
+        CardState(full, 1.0, full, 1.0, IDLE, (), busy(full, (), IDLE), 5.0),
         CardState(
             Reading(3, unknown="npu-smi did not answer within 10 s"),
             2.0,
