@@ -408,15 +408,27 @@ def test_nothing_is_left_of_a_tree_whose_program_crashes(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", SANDBOXES.values(), ids=SANDBOXES)
-@pytest.mark.parametrize("who", ["supervisor", "sandbox", "init"])
+@pytest.mark.parametrize("who", ["sandbox", "init"])
 def test_nothing_is_left_of_a_sandbox_when_a_part_of_it_is_killed(case: Case, who: str) -> None:
     with confined(case) as launch:
         torture(launch)
         (outer,) = children_of(launch.process.pid)
-        init = children_of(outer)[0]
-        victims = {"supervisor": launch.process.pid, "sandbox": outer, "init": init}
+        victims = {"sandbox": outer, "init": children_of(outer)[0]}
         os.kill(victims[who], signal.SIGKILL)
         launch.until_gone()
+        wait_until(lambda: launch.processes() == [], what="nobody left")
+
+
+@pytest.mark.parametrize("case", SANDBOXES.values(), ids=SANDBOXES)
+def test_a_sandbox_goes_on_without_its_supervisor_and_ends_with_its_init(case: Case) -> None:
+    with confined(case) as launch:
+        torture(launch, "--calm")
+        (outer,) = children_of(launch.process.pid)
+        init = children_of(outer)[0]
+        os.kill(launch.process.pid, signal.SIGKILL)
+        launch.process.wait()
+        assert {outer, init} <= set(launch.processes())
+        os.kill(init, signal.SIGKILL)
         wait_until(lambda: launch.processes() == [], what="nobody left")
 
 

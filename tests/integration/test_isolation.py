@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,9 +18,11 @@ from manager.launcher import groups, isolation, landlock, trial
 from manager.launcher.groups import Groups
 from manager.launcher.isolation import DIRECTORIES, SANDBOX, USER, Isolation
 from manager.launcher.trial import Host
+from tests.support import hostile_house
+from tests.support.accounts import OwnRange
 from tests.support.client import Client, Workspace, first_admin, new_user
 from tests.support.demo import IMAGE
-from tests.support.hostile_house import Program, program_for_all
+from tests.support.hostile_house import Case, Program, program_for_all
 from tests.support.server import ManagerProcess
 from tests.support.waiting import wait_until
 
@@ -63,6 +66,8 @@ def host(program: Program) -> Host:
 
 
 def _choose(folder: Path, host: Host, **environ: str) -> Isolation:
+    own = OwnRange()
+    environ = {"ISOLATION_UID_BASE": str(own.base), **environ}
     settings = settings_module.load(environ, root=folder)
     settings.data_dir.mkdir(exist_ok=True)
     before = set(psutil.pids())
@@ -256,6 +261,22 @@ def test_what_runs_is_taken_over_at_another_level(
         ann.post("/api/user/stop")
         ann.until_gone()
         assert not psutil.pid_exists(pid)
+
+
+@pytest.mark.parametrize("root", [True, False])
+def test_work_in_a_sandbox_outlives_its_supervisor_and_is_ended_all_the_same(
+    program: Program, root: bool
+) -> None:
+    with hostile_house.persons(program, Case(SANDBOX, landlock.abi(), root)) as house:
+        run = house.run_dir(house.ports[1])
+        record = json.loads((run / "record").read_text())
+        os.kill(record["supervisor"][0], signal.SIGKILL)
+        wait_until(lambda: house.victor.state()["instance"]["fault"], 30, "the loss is seen")
+        assert house.gate.get("/queue").ok
+        assert house.victor.state()["phase"] == "running"
+        house.victor.post("/api/user/stop")
+        house.victor.until_gone()
+        assert not psutil.pid_exists(record["child"][0])
 
 
 def test_who_takes_too_much_memory_is_ended_alone(program: Program, folder: Path) -> None:
