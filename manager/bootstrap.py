@@ -14,6 +14,7 @@ import os
 import secrets
 import stat
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -41,6 +42,8 @@ from manager.watch import Watch
 logger = logging.getLogger(__name__)
 
 JOIN_S = 10.0
+LOCK_ATTEMPTS = 20
+LOCK_PAUSE_S = 0.01
 DATA_DIR_MODE = 0o700
 PROJECT_SECRETS = (ROOT / "manager.toml", ROOT / ".git")
 
@@ -232,14 +235,16 @@ def take_lock(data_dir: Path) -> IO[str]:
         AlreadyServing: another manager has it.
     """
     lock_file = (data_dir / "manager.lock").open("a+", encoding="ascii")
-    try:
-        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock_file.close()
-        raise AlreadyServing(
-            f"another manager is using {data_dir}; see ./start_manager.sh status"
-        ) from None
-    return lock_file
+    for _ in range(LOCK_ATTEMPTS):
+        try:
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # noqa: PERF203
+            # The manager of another data directory may only be looking whether it is held.
+            time.sleep(LOCK_PAUSE_S)
+        else:
+            return lock_file
+    lock_file.close()
+    raise AlreadyServing(f"another manager is using {data_dir}; see ./start_manager.sh status")
 
 
 def secret_key(path: Path) -> bytes:

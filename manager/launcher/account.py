@@ -61,6 +61,16 @@ def members(uid: int) -> list[int]:
     return sorted(pid for pid in pids if uid in uids_of(pid))
 
 
+def anybody(accounts: range) -> bool:
+    """Tell whether anything runs under one of these accounts; walks the whole of /proc.
+
+    Raises:
+        OSError: /proc cannot be listed.
+    """
+    pids = (int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit())
+    return any(uid in accounts for pid in pids for uid in uids_of(pid))
+
+
 def end(uid: int, ours: range) -> bool:
     """Kill all processes of an account that is our own; call through ``runtime.offload``.
 

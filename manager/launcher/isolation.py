@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from manager.launcher import account
 from manager.launcher.groups import Groups
 from manager.launcher.ownership import hand_over, let_through
 from manager.launcher.protocol import LaunchSpec
@@ -62,6 +63,7 @@ class Isolation:
         shared_readable, shared_writable: what the operator shares with all.
         devices: nodes of the accelerators, for the sandbox.
         gids: groups an account needs to open them.
+        taken: why these accounts may not be used, nor ended: another manager may have them.
         refused: for each higher level, and for ``landlock``, why it is not in force.
     """
 
@@ -78,12 +80,18 @@ class Isolation:
     devices: tuple[Path, ...] = ()
     gids: tuple[int, ...] = ()
     bwrap: str = ""
+    taken: str = ""
     refused: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def own_accounts(self) -> bool:
         """Tell whether each user has an account of his own."""
         return self.root and self.level != DIRECTORIES
+
+    @property
+    def accounts(self) -> range:
+        """Give the accounts of which all processes may be ended."""
+        return range(0) if self.taken else account.accounts(self.uid_base)
 
     def uid(self, user_id: int) -> int | None:
         """Give the account a user's instance runs as; None: the manager's own."""

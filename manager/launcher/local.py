@@ -76,7 +76,7 @@ class LocalLauncher:
         self._forced_at: dict[str, float] = {}
         # Launches that are gone by more than a supervisor's word.
         self._proven: set[str] = set()
-        self._accounts = account.accounts(isolation.uid_base if isolation else account.BASE)
+        self._accounts = isolation.accounts if isolation else account.accounts(account.BASE)
 
     def start(self, spec: LaunchSpec) -> None:
         """Begin a launch; the same id a second time starts nothing.

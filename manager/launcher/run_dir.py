@@ -103,18 +103,7 @@ class RunDir:
         Raises:
             OSError: the lock is there but cannot be tried, so nobody can tell.
         """
-        try:
-            file = os.open(self.path / "lock", os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        try:
-            # Shared, so that two who look do not take each other for a supervisor.
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(file)
-        return False
+        return held(self.path / "lock")
 
     def gone(self) -> bool:
         """Tell whether the end of the whole tree was recorded."""
@@ -168,6 +157,26 @@ class RunDir:
         except (OSError, ValueError):
             return {}
         return content if isinstance(content, dict) else {}
+
+
+def held(lock: Path) -> bool:
+    """Tell whether somebody holds a lock file; nobody does where there is none.
+
+    Raises:
+        OSError: it is there but cannot be tried, so nobody can tell.
+    """
+    try:
+        file = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        # Shared, so that two who look do not take each other for its holder.
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
 
 
 def _private(path: str, flags: int) -> int:

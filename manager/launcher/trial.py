@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from manager.errors import LaunchFailed, SettingsError
-from manager.launcher import account, groups, landlock
+from manager.launcher import account, groups, landlock, ranges
 from manager.launcher.isolation import DIRECTORIES, LEVELS, MIB, SANDBOX, USER, Isolation, Limits
 from manager.launcher.local import LocalLauncher
 from manager.launcher.ownership import closed_to_others
@@ -87,7 +87,7 @@ def choose(settings: Settings, host: Host, ours: tuple[Path, ...]) -> Isolation:
         SettingsError: ISOLATION or a limit was asked for and does not work here, or DATA_DIR
             cannot be used; says why.
     """
-    base = lowest(settings, host, ours)
+    base = lowest(settings, host, ours, note=settings.isolation != DIRECTORIES)
     _check_memory(settings, base)
     refused: dict[str, str] = {} if base.landlock else {"landlock": _no_landlock(settings)}
     wanted = LEVELS if settings.isolation == "auto" else (settings.isolation,)
@@ -114,8 +114,14 @@ def choose(settings: Settings, host: Host, ours: tuple[Path, ...]) -> Isolation:
     )
 
 
-def lowest(settings: Settings, host: Host, ours: tuple[Path, ...]) -> Isolation:
-    """Give what holds on any machine: own folders, and Landlock where the kernel has it."""
+def lowest(
+    settings: Settings, host: Host, ours: tuple[Path, ...], *, note: bool = False
+) -> Isolation:
+    """Give what holds on any machine: own folders, and Landlock where the kernel has it.
+
+    With ``note`` other managers learn that the range of accounts is in use, if it is free.
+    """
+    range_of = (settings.isolation_uid_base, settings.data_dir)
     return Isolation(
         level=DIRECTORIES,
         landlock=offload(landlock.abi) if settings.landlock == "auto" else 0,
@@ -130,6 +136,7 @@ def lowest(settings: Settings, host: Host, ours: tuple[Path, ...]) -> Isolation:
         devices=host.devices,
         gids=host.gids,
         bwrap=shutil.which("bwrap") or "",
+        taken=offload(ranges.taken, *range_of, note) if host.root else "",
     )
 
 
@@ -165,6 +172,8 @@ def _unfit(level: str, base: Isolation, host: Host, *, asked: bool) -> str:
 
 def _taken(base: Isolation) -> str:
     """Say whose account lies in the range for users, since all in it may be ended."""
+    if base.taken:
+        return base.taken
     ours = account.accounts(base.uid_base)
     for known in pwd.getpwall():
         if known.pw_uid == base.uid_base or known.pw_uid in ours:

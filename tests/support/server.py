@@ -21,11 +21,13 @@ from typing import Any
 
 import psutil
 
+from tests.support.accounts import OwnRange
 from tests.support.ports import free_ports
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LOOPBACK = "127.0.0.1"
+OWN_PROGRAM = (sys.executable, str(ROOT / "comfyui_manager.py"))
 READY_S = 60.0
 END_S = 60.0
 
@@ -41,7 +43,7 @@ class ManagerProcess:
         table: Sequence[tuple[int, int, int]] | None = None,
         mode: str = "eventlet",
         settings: Mapping[str, str] | None = None,
-        program: Sequence[str] = (sys.executable, str(ROOT / "comfyui_manager.py")),
+        program: Sequence[str] = OWN_PROGRAM,
         account: int | None = None,
     ) -> None:
         """Choose ports and write nothing but a copy of the shipped Caddyfile.
@@ -50,6 +52,7 @@ class ManagerProcess:
         how a copy elsewhere is run, ``account`` the number of the account that runs it.
         """
         self.program = list(program)
+        self.own_range = OwnRange()
         self.account = account
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -75,7 +78,7 @@ class ManagerProcess:
             "COMFYUI_PATH": str(folder / "no-comfyui"),
             "CARD_KIND": "cpu",
             # Two managers that are root must not share accounts: each ends all of an account's.
-            "ISOLATION_UID_BASE": str(2_100_000_000 + 1000 * self.port),
+            "ISOLATION_UID_BASE": str(self.own_range.base),
             "DATA_DIR": str(self.data_dir),
             "DATABASE_PATH": str(folder / "comfyui_manager.db"),
             "LOG_PATH": str(self.log_path),
