@@ -36,7 +36,7 @@ def test_every_attempt_is_answered_in_words(
 
 def test_own_folders_under_root_are_called_dangerous(tmp_path: Path) -> None:
     root = Node("local", "directories", 7, LAYERS, {}, root=True)
-    assert "can take over this server" in _panel(tmp_path, root)
+    assert "may take over this server" in _panel(tmp_path, root)
 
 
 def test_users_who_are_not_kept_apart_are_said_to_be(tmp_path: Path) -> None:
