@@ -6,13 +6,9 @@ Every other test trusts the stand-in; this one keeps it honest.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,9 +16,8 @@ import requests
 import websocket
 
 from manager.settings import ROOT
-from tests.support.ports import free_port
 from tests.support.real_comfyui import Install
-from tests.support.real_house import COMFYUI_START_S, graph
+from tests.support.real_house import graph, served
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.real_comfyui, pytest.mark.timeout(600)]
@@ -141,35 +136,6 @@ class Visit:
             self.told.events.append((event["type"], event["data"]))
             if last(event["type"], event["data"]):
                 return
-
-
-@contextmanager
-def served(argv: list[str], cwd: Path, folder: Path) -> Iterator[int]:
-    """Run a server with directories of its own until the block ends."""
-    port = free_port()
-    for name in ("input", "output", "temp", "user"):
-        (folder / name).mkdir(parents=True)
-        argv = [*argv, f"--{name}-directory", str(folder / name)]
-    argv += ["--listen", "127.0.0.1", "--port", str(port), "--cpu", "--disable-api-nodes"]
-    argv += ["--database-url", f"sqlite:///{folder / 'user' / 'comfyui.db'}"]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            argv, cwd=cwd, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
-        )
-    try:
-        wait_until(lambda: _answers(process, folder, port), COMFYUI_START_S, "the server to answer")
-        yield port
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _answers(process: subprocess.Popen[bytes], folder: Path, port: int) -> bool:
-    assert process.poll() is None, (folder / "log").read_text(encoding="utf-8")
-    try:
-        return requests.get(f"http://127.0.0.1:{port}/queue", timeout=5).ok
-    except requests.RequestException:
-        return False
 
 
 @pytest.fixture(scope="module")

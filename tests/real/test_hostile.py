@@ -1,4 +1,4 @@
-"""A hostile custom node in the real ComfyUI, at every level of isolation that works here.
+"""A hostile custom node in the real ComfyUI, at every level of isolation.
 
 The same node and the same claims as in ``tests/integration/test_hostile.py``, which also shows that
 each attempt can succeed.
@@ -6,36 +6,23 @@ each attempt can succeed.
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from manager.launcher.guarded import ATTEMPTS, guarded
-from manager.launcher.isolation import USER
-from manager.launcher.ownership import closed_to_others
+from manager.launcher import landlock
+from manager.launcher.guarded import ATTEMPTS, COLUMNS, guarded
 from tests.support import hostile_house
-from tests.support.hostile_house import Case, Program, cases, file_in_tmp, program_for_all
-from tests.support.real_comfyui import Install, default_home
+from tests.support.hostile_house import Case, Program, cases, file_in_tmp, why_no_box
+from tests.support.real_comfyui import Install
 
 pytestmark = [pytest.mark.real_comfyui, pytest.mark.timeout(900)]
 
 
-def _reachable(case: Case) -> bool:
-    """Tell whether the account of an instance may pass the folders on the way to ComfyUI."""
-    if case.level != USER and case.account is None:
-        return True
-    return closed_to_others(Install(default_home()).folder) is None
-
-
-CASES = [case for case in cases() if _reachable(case)]
-
-
-@pytest.fixture(scope="module")
-def program() -> Iterator[Program]:
-    with program_for_all() as made:
-        yield made
+CASES = cases()
 
 
 @pytest.fixture
@@ -45,17 +32,26 @@ def tmp_file() -> Iterator[Path]:
 
 
 @pytest.fixture
-def settings(program: Program, comfyui: Install) -> dict[str, str]:
+def settings(program: Program, comfyui_for_all: Install) -> dict[str, str]:
     paths = program.base / "extra_model_paths.yaml"
     paths.write_text(f"hostile:\n  base_path: {program.base}\n  custom_nodes: nodes\n")
     paths.chmod(0o644)
     return {
-        "COMFYUI_PATH": str(comfyui.source),
-        "COMFYUI_PYTHON": str(comfyui.python),
+        "COMFYUI_PATH": str(comfyui_for_all.source),
+        "COMFYUI_PYTHON": str(comfyui_for_all.python),
         "COMFYUI_ARGS": shlex.join([f"--extra-model-paths-config={paths}"]),
         "SHARED_READABLE": f"{program.hostile.parent}:{paths}",
         "START_TIMEOUT": str(int(hostile_house.PATIENCE_S)),
     }
+
+
+def test_nothing_that_is_claimed_is_left_out() -> None:
+    am_root = os.geteuid() == 0
+    found = {(case.level, case.landlock > 0, case.root) for case in CASES}
+    claimed = {(level, abi > 0, root) for level, abi, root in COLUMNS if am_root or not root}
+    boxes = {root: why_no_box(root=root) for root in {am_root, False}}
+    assert landlock.abi() > 0, "these tests need a kernel with Landlock"
+    assert not claimed - found, f"bubblewrap, by root and by others: {boxes}"
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -26,10 +26,10 @@ import requests
 from manager import identity
 from manager.launcher import landlock
 from manager.launcher.isolation import DIRECTORIES, SANDBOX, USER
-from manager.launcher.ownership import closed_to_others
 from tests.support.client import Client, Workspace, first_admin, new_user
 from tests.support.demo import FOLDERS, IMAGE
 from tests.support.ports import free_port
+from tests.support.real_comfyui import python_for_all
 from tests.support.server import ROOT, ManagerProcess
 from tests.support.waiting import wait_until
 
@@ -73,19 +73,21 @@ def cases() -> list[Case]:
     am_root = os.geteuid() == 0
     found = []
     for root in (True, False) if am_root else (False,):
-        levels = [DIRECTORIES, *([USER] if root else []), *([SANDBOX] if _boxes(root=root) else [])]
+        boxes = [] if why_no_box(root=root) else [SANDBOX]
+        levels = [DIRECTORIES, *([USER] if root else []), *boxes]
         found += [Case(level, abi, root) for level in levels for abi in abis]
     return found
 
 
-def _boxes(*, root: bool) -> bool:
+def why_no_box(*, root: bool) -> str:
+    """Say why bubblewrap cannot be used; empty when it can."""
     program = shutil.which("bwrap")
     if program is None:
-        return False
+        return "bubblewrap is not installed"
     words = [program, "--ro-bind", "/", "/", "--unshare-pid", "--proc", "/proc"]
     other = {} if root or os.geteuid() != 0 else {"user": ACCOUNT, "group": ACCOUNT}
     done = subprocess.run([*words, "/bin/true"], cwd="/", capture_output=True, check=False, **other)  # type: ignore[call-overload]
-    return bool(done.returncode == 0)
+    return "" if done.returncode == 0 else done.stderr.decode() or "bubblewrap does not work"
 
 
 @dataclass(frozen=True)
@@ -122,22 +124,17 @@ def program_for_all() -> Iterator[Program]:
         pip = [str(made.python), "-m", "pip", "install", "-q", "-r"]
         subprocess.run([_python_for_all(), "-m", "venv", base / "venv"], check=True)
         subprocess.run([*pip, ROOT / "requirements.txt"], check=True, capture_output=True)
-        _let_all_read(base)
+        let_all_read(base)
         yield made
     finally:
         shutil.rmtree(base)
 
 
 def _python_for_all() -> str:
-    own = os.path.realpath(sys.executable)
-    if closed_to_others(Path(own)) is None:
-        return own
-    found = shutil.which("python3", path="/usr/bin:/usr/local/bin")
-    assert found, "there is no Python that every account may run"
-    return found
+    return python_for_all((3, 10)) if os.geteuid() == 0 else os.path.realpath(sys.executable)
 
 
-def _let_all_read(base: Path) -> None:
+def let_all_read(base: Path) -> None:
     for folder, _, files in os.walk(base):
         Path(folder).chmod(0o755)
         for name in files:

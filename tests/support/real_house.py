@@ -9,6 +9,9 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +19,10 @@ from typing import Any
 import requests
 from playwright.sync_api import Browser, BrowserContext, Page, Response
 
+from tests.support.ports import free_port
 from tests.support.real_comfyui import Install
-from tests.support.server import ManagerProcess
+from tests.support.server import OWN_PROGRAM, ManagerProcess
+from tests.support.waiting import wait_until
 
 COMFYUI_START_S = 240
 """A start takes 6 s of processor time; two at once beside Chromium on a busy machine, minutes."""
@@ -27,7 +32,13 @@ FIRST_PASSWORD = "given-by-the-admin-1"
 OWN_PASSWORD = "chosen-by-the-person-2"
 
 
-def real_house(folder: Path, comfyui: Install, rows: int, **settings: str) -> ManagerProcess:
+def real_house(
+    folder: Path,
+    comfyui: Install,
+    rows: int,
+    program: Sequence[str] = OWN_PROGRAM,
+    **settings: str,
+) -> ManagerProcess:
     """Give a manager, not yet started, that starts the real ComfyUI with its test nodes."""
     test_nodes = f"--extra-model-paths-config={comfyui.test_nodes_config}"
     real = {
@@ -36,7 +47,7 @@ def real_house(folder: Path, comfyui: Install, rows: int, **settings: str) -> Ma
         "COMFYUI_ARGS": shlex.join([test_nodes]),
         "START_TIMEOUT": str(COMFYUI_START_S),
     }
-    return ManagerProcess(folder, rows=rows, settings=real | settings)
+    return ManagerProcess(folder, rows=rows, settings=real | settings, program=program)
 
 
 def port_state(house: ManagerProcess, port: int) -> str:
@@ -44,6 +55,35 @@ def port_state(house: ManagerProcess, port: int) -> str:
     found = json.loads(house.run("status", "--json").stdout)
     states = {row["port"]: str(row["state"]) for row in found["ports"]}
     return states[port]
+
+
+@contextmanager
+def served(argv: list[str], cwd: Path, folder: Path) -> Iterator[int]:
+    """Run a server without a manager until the block ends; all it writes is in ``folder``."""
+    port = free_port()
+    for name in ("input", "output", "temp", "user"):
+        (folder / name).mkdir(parents=True)
+        argv = [*argv, f"--{name}-directory", str(folder / name)]
+    argv += ["--listen", "127.0.0.1", "--port", str(port), "--cpu", "--disable-api-nodes"]
+    argv += ["--database-url", f"sqlite:///{folder / 'user' / 'comfyui.db'}"]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            argv, cwd=cwd, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+        )
+    try:
+        wait_until(lambda: _answers(process, folder, port), COMFYUI_START_S, "the server to answer")
+        yield port
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _answers(process: subprocess.Popen[bytes], folder: Path, port: int) -> bool:
+    assert process.poll() is None, (folder / "log").read_text(encoding="utf-8")
+    try:
+        return requests.get(f"http://127.0.0.1:{port}/queue", timeout=5).ok
+    except requests.RequestException:
+        return False
 
 
 class Admin:
