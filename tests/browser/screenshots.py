@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 
 from manager.ports import DEFAULT_PORTS
 from tests.support.browser import FIRST_PASSWORD, Person, chromium
+from tests.support.card_tools import Npu, NpuSmi
 from tests.support.server import LOOPBACK, ROOT, ManagerProcess
 
 FOLDER = ROOT / "docs" / "screenshots"
@@ -29,9 +30,10 @@ def main() -> None:
     """Play the scene and keep the pictures."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with (
+        tempfile.TemporaryDirectory() as tools,
         tempfile.TemporaryDirectory() as folder,
         ManagerProcess(
-            Path(folder), rows=4, table=_shipped_table(), settings={"CARD_KIND": "ascend"}
+            Path(folder), rows=4, table=_shipped_table(), settings=_cards(Path(tools))
         ) as manager,
         sync_playwright() as playwright,
         chromium(playwright) as browser,
@@ -41,6 +43,13 @@ def main() -> None:
             login.goes("/login")
             _keep(login, f"login-{suffix}")
         _scene(browser, manager)
+
+
+def _cards(folder: Path) -> dict[str, str]:
+    """Make four idle cards and give the settings that find them."""
+    tool = NpuSmi(folder / "tool")
+    tool.shows([Npu(0), Npu(1), Npu(2), Npu(3)])
+    return {"CARD_KIND": "ascend", "CARD_SAMPLE_INTERVAL": "1", **tool.env}
 
 
 def _shipped_table() -> list[tuple[int, int, int]] | None:
