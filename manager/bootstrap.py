@@ -194,19 +194,6 @@ def _ours(settings: Settings) -> tuple[Path, ...]:
     return (*ours, *PROJECT_SECRETS)
 
 
-def make_sampler(settings: Settings, load: Load) -> Sampler:
-    """Make what looks at the cards; it begins with the other loops."""
-    return Sampler(
-        cards.kind_in_force(settings),
-        [row.device for row in settings.ports],
-        settings.data_dir,
-        interval_s=settings.card_sample_interval,
-        limit_s=settings.card_tool_timeout,
-        cpu_percent=lambda: load.latest().cpu_percent,
-        launch_of=launch_of,
-    )
-
-
 def make_data_dir(path: Path) -> None:
     """Make the data directory, for this account alone.
 
