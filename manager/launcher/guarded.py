@@ -55,6 +55,12 @@ LANDLOCK_PORTS, LANDLOCK_SIGNALS = 4, 6
 """From these ABIs on Landlock restricts listening on ports, and signals
 (https://docs.kernel.org/userspace-api/landlock.html)."""
 
+_OF_FILES = (
+    *("read_files", "list_folder", "write_files", "read_database", "read_caddyfile", "read_keys"),
+    *("control_caddy", "read_instance_process", "read_instance_secret", "write_programs"),
+)
+"""What anything that hides files, and with them the insides of processes, keeps from happening."""
+
 
 def guarded(level: str, landlock: int, root: bool) -> dict[str, bool]:
     """Tell for each attempt whether it fails.
@@ -71,22 +77,11 @@ def guarded(level: str, landlock: int, root: bool) -> dict[str, bool]:
     signals = walls or landlock >= LANDLOCK_SIGNALS
     always = dict.fromkeys(ATTEMPTS, True)
     return always | {
-        "read_files": files,
-        "list_folder": files,
-        "write_files": files,
-        "read_database": files,
-        "read_caddyfile": files,
-        "read_keys": files,
-        "control_caddy": files,
+        **dict.fromkeys(_OF_FILES, files),
         # An instance has no capabilities. A manager that is root has, and whoever has fewer than a
         # process may not look into it (ptrace(2), "Ptrace access mode checking").
         "read_manager_process": files or root,
-        "read_instance_process": files,
-        "read_instance_secret": files,
-        "signal_manager": signals,
-        "signal_instance": signals,
-        "signal_supervisor": signals,
-        "write_programs": files,
+        **dict.fromkeys(("signal_manager", "signal_instance", "signal_supervisor"), signals),
         "take_port": landlock >= LANDLOCK_PORTS,
         # SO_REUSEPORT lets only the same account listen beside Caddy (socket(7)).
         "share_gate_port": account or landlock >= LANDLOCK_PORTS,
