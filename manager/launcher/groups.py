@@ -2,12 +2,16 @@
 
 What may be used is found by trial: versions say little about what a container, a service or an
 account is given. Groups are made below the manager's own ones and nothing outside of them is
-written. Facts are from the kernel's admin-guide, cgroup-v2 and cgroup-v1 (memory, pids). Call
-through ``runtime.offload``.
+written, but for one case: version 2 hands limits down only from a group that no process is in, so
+where systemd put the manager into a group of its own within what it delegated to it
+(``DelegateSubgroup=``, systemd 254), groups are made beside that one. Facts are from the kernel's
+admin-guide, cgroup-v2 and cgroup-v1 (memory, pids), and from systemd's "Control Group APIs and
+Delegation". Call through ``runtime.offload``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +23,12 @@ from manager.launcher.cgroups import KILL, PREFIX, PROCS, ROOT, numbers, remove,
 UNIFIED, FREEZER = "v2", "freezer"
 KINDS = (UNIFIED, FREEZER, "memory", "pids")
 """Version 2, and the controllers of version 1 that are of use."""
+
+LEAF = "manager"
+"""``DelegateSubgroup=`` of the service, which its processes are in."""
+
+_HANDED_DOWN = ("memory", "pids")
+_LIMITS = ("memory.max", "memory.swap.max", "memory.oom.group", "pids.max")
 
 _JOIN = "import signal, sys; signal.alarm(5); open(sys.argv[1], 'w').write('0')"
 
@@ -60,6 +70,7 @@ class Groups:
         except OSError:
             remove(paths)
             raise
+        _remember(paths)
         return paths
 
 
@@ -71,6 +82,8 @@ def find() -> Groups:
         if kind == FREEZER and UNIFIED in parents:
             # It would add nothing, and each group is one more that a start can fail at.
             continue
+        if kind == UNIFIED and _may_hand_down(parent):
+            parent = parent.parent
         trial = parent / f"{PREFIX}trial-{os.getpid()}"
         try:
             trial.mkdir()
@@ -83,6 +96,35 @@ def find() -> Groups:
             processes = processes or write([trial], "pids.max", "max")
         remove([trial])
     return Groups(parents, memory, processes)
+
+
+def _may_hand_down(own: Path) -> bool:
+    """Have the group above the manager's hand limits down, if that one is the manager's too.
+
+    Where systemd starts a service anew whose instances live on, it takes this back, and with it
+    the limits that are in force. So these are put into force again.
+    """
+    above = own.parent
+    try:
+        delegated = own.name == LEAF and os.getxattr(above, "user.delegate") == b"1"
+    except OSError:
+        return False
+    if not delegated or not os.access(above, os.W_OK) or not above.is_relative_to(ROOT):
+        return False
+    done = [write([above], "cgroup.subtree_control", f"+{name}") for name in _HANDED_DOWN]
+    for path in above.glob(f"{PREFIX}*") if any(done) else ():
+        for name in _LIMITS:
+            with contextlib.suppress(OSError):
+                write([path], name, os.getxattr(path, f"user.{name}").decode("ascii"))
+    return any(done)
+
+
+def _remember(paths: Iterable[Path]) -> None:
+    """Note limits of version 2 at the group itself; where that fails nobody takes them back."""
+    for path in paths:
+        for name in _LIMITS:
+            with contextlib.suppress(OSError):
+                os.setxattr(path, f"user.{name}", (path / name).read_bytes().strip())
 
 
 def _own_groups() -> dict[str, Path]:
