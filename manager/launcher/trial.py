@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-import pwd
 import secrets
 import shutil
 import time
@@ -21,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from manager.errors import LaunchFailed, SettingsError
-from manager.launcher import account, groups, landlock, ranges
+from manager.launcher import demands, groups, landlock, ranges
 from manager.launcher.isolation import DIRECTORIES, LEVELS, MIB, SANDBOX, USER, Isolation, Limits
 from manager.launcher.local import LocalLauncher
 from manager.launcher.ownership import closed_to_others
@@ -88,7 +87,8 @@ def choose(settings: Settings, host: Host, ours: tuple[Path, ...]) -> Isolation:
             cannot be used; says why.
     """
     base = lowest(settings, host, ours, note=settings.isolation != DIRECTORIES)
-    _check_memory(settings, base)
+    demands.check_memory(settings, base)
+    demands.check_shared(settings, base)
     refused: dict[str, str] = {} if base.landlock else {"landlock": _no_landlock(settings)}
     wanted = LEVELS if settings.isolation == "auto" else (settings.isolation,)
     for level in wanted:
@@ -104,10 +104,12 @@ def choose(settings: Settings, host: Host, ours: tuple[Path, ...]) -> Isolation:
                 refused["landlock"] = problem
         if not refused[level]:
             del refused[level]
-            return _check_processes(settings, dataclasses.replace(candidate, refused=refused))
+            demands.check_processes(settings, candidate)
+            return dataclasses.replace(candidate, refused=refused)
     if settings.isolation == "auto":
         # Not even the plain way works: so the starts themselves will say why on the page.
-        return _check_processes(settings, dataclasses.replace(base, refused=refused))
+        demands.check_processes(settings, base)
+        return dataclasses.replace(base, refused=refused)
     raise SettingsError(
         f"ISOLATION = {settings.isolation} does not work here: {refused[settings.isolation]}; "
         "allowed: auto, or one that works"
@@ -158,7 +160,7 @@ def _unfit(level: str, base: Isolation, host: Host, *, asked: bool) -> str:
     """Say why a level need not be tried; empty when it is to be tried."""
     if level == USER and not base.root:
         return "own accounts need a manager that runs as root"
-    taken = _taken(base) if base.root and level != DIRECTORIES else ""
+    taken = demands.taken(base) if base.root and level != DIRECTORIES else ""
     if taken:
         return taken
     if level != SANDBOX:
@@ -168,38 +170,6 @@ def _unfit(level: str, base: Isolation, host: Host, *, asked: bool) -> str:
     return (
         "" if base.bwrap else "bubblewrap is not installed (Debian/Ubuntu: apt install bubblewrap)"
     )
-
-
-def _taken(base: Isolation) -> str:
-    """Say whose account lies in the range for users, since all in it may be ended."""
-    if base.taken:
-        return base.taken
-    ours = account.accounts(base.uid_base)
-    for known in pwd.getpwall():
-        if known.pw_uid == base.uid_base or known.pw_uid in ours:
-            return (
-                f"ISOLATION_UID_BASE = {base.uid_base}: the range that it begins holds account "
-                f"{known.pw_uid} ({known.pw_name}); choose another"
-            )
-    return ""
-
-
-def _check_memory(settings: Settings, isolation: Isolation) -> None:
-    if isolation.limits.memory and not isolation.groups.can_limit_memory:
-        raise SettingsError(
-            f"INSTANCE_MEMORY_MAX = {settings.instance_memory_max} cannot be kept here: no control "
-            "group with a limit for memory may be made; allowed: 0, or start the manager as root"
-        )
-
-
-def _check_processes(settings: Settings, isolation: Isolation) -> Isolation:
-    able = isolation.groups.can_limit_processes or isolation.own_accounts
-    if isolation.limits.processes and not able:
-        raise SettingsError(
-            f"INSTANCE_PROCESSES_MAX = {settings.instance_processes_max} cannot be kept here: "
-            "neither control groups nor own accounts work; allowed: 0"
-        )
-    return isolation
 
 
 def _try(settings: Settings, isolation: Isolation, host: Host) -> str:
