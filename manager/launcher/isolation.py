@@ -14,6 +14,7 @@ from typing import Any
 
 from manager.launcher import account
 from manager.launcher.groups import Groups
+from manager.launcher.nodes import for_root
 from manager.launcher.ownership import hand_over, let_through
 from manager.launcher.protocol import LaunchSpec
 from manager.launcher.view import visible
@@ -132,14 +133,15 @@ class Isolation:
         if not self.landlock and self.level != SANDBOX:
             return plan
         needed = (*spec.readable, *self.shared_readable)
-        readable = list(map(str, visible(needed, self.ours, as_root=self.root and uid is None)))
+        as_root = self.root and uid is None
+        readable = list(map(str, visible(needed, self.ours, as_root=as_root)))
         writable = list(map(str, (*spec.writable, *self.shared_writable)))
         if self.landlock:
             plan["landlock"] = {
                 "readable": [*readable, "/proc", "/sys"],
                 # A sandbox has a /tmp of its own.
                 "writable": [*writable, *(["/tmp"] if self.level == SANDBOX else [])],  # noqa: S108
-                "devices": ["/dev"],
+                "devices": for_root(self.devices, self.gids) if as_root else ["/dev"],
                 # 0 stands for any port that the kernel chooses itself.
                 "bind_ports": [spec.port, 0],
             }

@@ -165,4 +165,5 @@ def _mount(path: str, kind: str, target: str) -> list[str]:
         return ["--tmpfs", path]
     if kind == HIDE:
         return ["--ro-bind", NOTHING, path]
-    return ["--bind" if kind == WRITE else "--ro-bind", path, path]
+    # What was there a moment ago and is gone, such as a socket below /run, is nothing to fail at.
+    return ["--bind" if kind == WRITE else "--ro-bind-try", path, path]

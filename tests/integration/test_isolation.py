@@ -185,6 +185,14 @@ def test_a_limit_that_cannot_be_kept_is_refused(
         _choose(folder, host, ISOLATION=DIRECTORIES, **{name: "100"})
 
 
+@pytest.mark.parametrize("shared", [".", "data", "data/workspaces"])
+def test_what_is_the_managers_is_never_shared_for_writing(
+    folder: Path, host: Host, shared: str
+) -> None:
+    with pytest.raises(SettingsError, match="SHARED_WRITABLE"):
+        _choose(folder, host, SHARED_WRITABLE=str(folder / shared))
+
+
 def test_an_unusable_data_directory_is_never_a_reason_for_less_isolation(
     folder: Path, host: Host
 ) -> None:

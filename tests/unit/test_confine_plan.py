@@ -78,7 +78,7 @@ def test_it_ends_in_the_program_that_does_the_rest() -> None:
     assert words[words.index("--") + 1 :] == ["/opt/python3", "-I", "-S", "-B", program]
     for name in ("confine", "landlock", "privileges", "__init__"):
         path = str(LAUNCHER / f"{name}.py")
-        assert ["--ro-bind", path, path] == words[words.index(path) - 1 : words.index(path) + 2]
+        assert ["--ro-bind-try", path, path] == words[words.index(path) - 1 : words.index(path) + 2]
 
 
 def test_the_deepest_word_counts(tmp_path: Path) -> None:
@@ -90,11 +90,11 @@ def test_the_deepest_word_counts(tmp_path: Path) -> None:
     )
     assert below(tmp_path, entries) == [
         "--dir ~",
-        "--ro-bind ~/app ~/app",
+        "--ro-bind-try ~/app ~/app",
         "--tmpfs ~/app/data",
         "--dir ~/app/data/users",
         "--bind ~/app/data/users/7 ~/app/data/users/7",
-        "--ro-bind ~/app/data/users/7/ro ~/app/data/users/7/ro",
+        "--ro-bind-try ~/app/data/users/7/ro ~/app/data/users/7/ro",
         "--ro-bind /dev/null ~/app/token",
     ]
 
@@ -115,7 +115,7 @@ def test_what_does_not_exist_or_is_not_seen_anyway_is_left_out(tmp_path: Path) -
         writable=[f"{tmp_path}/there/never"],
         hidden=[f"{tmp_path}/dark", f"{tmp_path}/there/nothing"],
     )
-    assert below(tmp_path, entries) == ["--dir ~", "--ro-bind ~/there ~/there"]
+    assert below(tmp_path, entries) == ["--dir ~", "--ro-bind-try ~/there ~/there"]
 
 
 def test_links_are_made_where_nothing_shows_them(tmp_path: Path) -> None:
@@ -128,10 +128,10 @@ def test_links_are_made_where_nothing_shows_them(tmp_path: Path) -> None:
     )
     assert below(tmp_path, entries) == [
         "--dir ~",
-        "--ro-bind ~/app ~/app",
+        "--ro-bind-try ~/app ~/app",
         "--symlink other ~/data",
         "--dir ~/disk",
-        "--ro-bind ~/disk/models ~/disk/models",
+        "--ro-bind-try ~/disk/models ~/disk/models",
         "--symlink ~/disk ~/other",
     ]
 
@@ -175,14 +175,16 @@ def test_what_is_empty_cannot_be_filled(tmp_path: Path) -> None:
     closed = [b for a, b in pairwise(words) if a == "--remount-ro"]
     assert closed == [f"{tmp_path}/app/data", "/"]
     assert words.index("--remount-ro") > max(
-        number for number, word in enumerate(words) if word in {"--bind", "--ro-bind", "--tmpfs"}
+        number
+        for number, word in enumerate(words)
+        if word in {"--bind", "--ro-bind-try", "--tmpfs"}
     )
 
 
 def test_the_whole_machine_can_be_shown_too(tmp_path: Path) -> None:
     words = command(readable=["/"], writable=[str(tmp_path)])
-    at = words.index("--ro-bind")
-    assert words[at : at + 5] == ["--ro-bind", "/", "/", "--tmpfs", "/run"]
+    at = words.index("--ro-bind-try")
+    assert words[at : at + 5] == ["--ro-bind-try", "/", "/", "--tmpfs", "/run"]
     assert at == words.index("--chdir") + 2
     assert words.index("/tmp") < words.index(str(tmp_path))
     assert "--remount-ro" not in words
