@@ -287,7 +287,10 @@ def attack(house: Persons, tmp_file: Path) -> dict[str, Any]:
 
 def _settle_hidden(report: dict[str, Any], lock: Path) -> None:
     """Put down whether the hidden process is left, and end it."""
-    if report["outcomes"]["outlive_stop"] == ["succeeded", ""] and not held_by(lock):
+    if held_by(lock):
+        psutil.Process(int(lock.read_text())).kill()
+        wait_until(lambda: not held_by(lock), PATIENCE_S, "the hidden process has ended")
+    elif report["outcomes"]["outlive_stop"] == ["succeeded", ""]:
         report["outcomes"]["outlive_stop"] = ["blocked", "ESRCH"]
 
 
@@ -368,7 +371,4 @@ def outside(program: Program, case: Case, house: Persons, tmp_file: Path) -> dic
         Path(f"/dev/shm/comfyui-hostile-{port}").unlink(missing_ok=True)
     found: dict[str, Any] = json.loads(report.read_text())
     _settle_hidden(found, lock)
-    hidden = psutil.Process(int(lock.read_text()))
-    hidden.kill()
-    wait_until(lambda: not held_by(lock), PATIENCE_S, "the hidden process has ended")
     return found

@@ -299,8 +299,9 @@ time.sleep(600)
 
 def outlive_stop(targets):
     """Begin to hide, from all that would find it; the lock that is held shows whether it helps."""
+    words = [sys.executable, "-I", "-S", "-c", HIDDEN]
     child = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", HIDDEN, targets["hidden_lock"], str(targets["supervisor"][0])],
+        [*words, targets["hidden_lock"], str(targets["supervisor"][0])],
         env={},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
