@@ -5,6 +5,15 @@
 #   ./start_manager.sh stop [--keep-instances]  end the manager; the users' ComfyUI too unless kept
 #   ./start_manager.sh restart                  end and start the manager; users keep working
 #   ./start_manager.sh status [--json]          manager, Caddy and each port; exit 3 when stopped
+#   ./start_manager.sh users list|create|…      accounts, also when nobody can log in; users --help
+#   ./start_manager.sh maintenance on|off|status   start nothing any more; what runs works on
+#   ./start_manager.sh doctor [--json]          what is in order, what is not, and what to do
+#   ./start_manager.sh logs [-f]                the log; --port 8001, or --instance USER
+#   ./start_manager.sh audit [--lines]          whether the audit is whole, or all of it
+#   ./start_manager.sh backup [FILE|FOLDER]     all that counts into one file, also while it runs
+#   ./start_manager.sh restore FILE             put a backup back; what was there is kept aside
+#   ./start_manager.sh install-service          write the systemd unit; --print shows it
+#   ./start_manager.sh install-comfyui          how to install ComfyUI here; --yes does it
 #   ./start_manager.sh test [--real] [PYTEST]   every check and test; --real: also on a real ComfyUI
 #
 # PYTHON=/path/to/python3.11 chooses the Python; settings come from manager.toml and environment.
@@ -17,6 +26,13 @@ say() { printf '%s\n' "$*"; }
 fail() { say "start_manager.sh: $*" >&2; exit 1; }
 manager() { "$PY" comfyui_manager.py "$@"; }
 installed() { "$PY" -c 'import manager.cli' 2>/dev/null; }
+
+operate() { # run an operator's command where the caller stands: file names are his
+  local home=$PWD
+  installed || install requirements.lock >&2
+  cd -- "$OLDPWD" 2>/dev/null || true
+  exec "$home/$PY" "$home/comfyui_manager.py" "$command" "$@"
+}
 
 find_python() {
   local candidate
@@ -38,12 +54,13 @@ install() { # install FILE: make venv/ if need be, install FILE unless it was in
     "$python" -m venv --clear venv || fail "$python cannot make an environment. Debian/Ubuntu:" \
       "apt install python3-venv; openEuler/CentOS: dnf install python3-pip. Then run this again."
   fi
-  want=$("$PY" --version | cat - requirements*.txt | sha256sum)
+  want=$("$PY" --version | cat - requirements*.lock | sha256sum)
   if [ "$(cat "$stamp" 2>/dev/null)" = "$want" ]; then return; fi
   say "Installing $1 ..."
-  "$PY" -m pip install --quiet --disable-pip-version-check --no-input -r "$1" ||
-    fail "pip could not install $1; its reason stands above. Behind a proxy set https_proxy. With" \
-      "no network: 'pip download -r $1 -d wheels' elsewhere, bring that folder here, and run" \
+  "$PY" -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r "$1" ||
+    fail "pip could not install $1; its reason stands above. Behind a proxy set https_proxy. A hash" \
+      "that does not match means that a package is not the one that was tried: use another index." \
+      "With no network: 'pip download -r $1 -d wheels' elsewhere, bring that folder here, and run" \
       "PIP_NO_INDEX=1 PIP_FIND_LINKS=$PWD/wheels ./start_manager.sh start"
   say "$want" >"$stamp"
 }
@@ -52,7 +69,7 @@ start() {
   local settings data database log pid tries
   exec 9<. # one start at a time: a second one waits here, then finds the manager running
   flock 9
-  install requirements.txt
+  install requirements.lock
   settings=$(manager check) || exit # it has said which setting is wrong
   if manager status >/dev/null; then
     say "Already running." && manager status && return
@@ -83,6 +100,7 @@ start() {
 system_packages() { # what the tests need beyond Python: a browser, and Chinese letters for it
   local missing=()
   command -v chromium >/dev/null || missing+=(chromium)
+  command -v openssl >/dev/null || missing+=(openssl)
   command -v bwrap >/dev/null || missing+=(bubblewrap)
   fc-list :lang=zh 2>/dev/null | grep -q . || missing+=(fonts-noto-cjk)
   "$(find_python)" -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
@@ -98,7 +116,7 @@ run_tests() {
   local layers=(-m 'not real_comfyui')
   if [ "${1:-}" = --real ]; then REAL_COMFYUI=1 && shift; fi
   system_packages
-  install requirements-dev.txt
+  install requirements-dev.lock
   if [ "${REAL_COMFYUI:-}" = 1 ]; then
     layers=() && "$PY" tests/support/real_comfyui.py setup
   fi
@@ -106,7 +124,8 @@ run_tests() {
   "$PY" -m ruff check .
   "$PY" -m mypy
   "$PY" venv/bin/lint-imports
-  exec "$PY" -m pytest "${layers[@]}" "$@"
+  # Two at a time, a file as a whole: most tests wait for processes. -n 0 behind it: one by one.
+  exec "$PY" -m pytest -n 2 --dist loadfile "${layers[@]}" "$@"
 }
 
 command=${1:-}
@@ -116,6 +135,7 @@ case $command in
   restart) if installed; then manager stop --keep-instances; fi; start ;;
   stop | status) installed || { say "manager: not running"; [ "$command" = stop ] || exit 3; exit; }
     manager "$command" "$@" ;;
+  users | maintenance | audit | backup | restore | doctor | logs | install-service | install-comfyui) operate "$@" ;;
   test) run_tests "$@" ;;
   *) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' start_manager.sh >&2; exit 2 ;;
 esac

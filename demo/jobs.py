@@ -67,6 +67,9 @@ class Jobs:
         self._pending: list[Job] = []
         self._running: Job | None = None
         self._node: str | None = None
+        self._step, self._steps = 0, 1
+        self._begun_at = 0.0
+        self._task = -1
         self._interrupt = threading.Event()
         self._history: dict[str, Json] = {}
         self._numbers = itertools.count()
@@ -114,6 +117,27 @@ class Jobs:
                 return None
             return self._running.prompt_id, self._node
 
+    def progress(self) -> Json:
+        """Say how far the running job is, as the guard says it of ComfyUI; empty without one."""
+        with self._lock:
+            job, name = self._running, self._node
+            if job is None:
+                return {}
+            said: Json = {
+                "prompt_id": job.prompt_id,
+                "task": self._task,
+                "seconds": time.monotonic() - self._begun_at,
+                "finished": len(job.executed),
+                "nodes": len(job.plan.order),
+            }
+            if name is not None:
+                node = job.prompt[name]
+                meta = node.get("_meta")
+                said |= {"node": name, "class_type": node["class_type"]}
+                said["title"] = str(meta.get("title", "")) if isinstance(meta, dict) else ""
+                said |= {"value": float(self._step), "max": float(self._steps)}
+            return said
+
     def drop(self, prompt_ids: list[str] | None) -> None:
         """Take jobs out of the queue, all when None; the running one goes on."""
         with self._lock:
@@ -144,6 +168,8 @@ class Jobs:
             with self._lock:
                 self._lock.wait_for(lambda: self._pending)
                 job = self._running = heapq.heappop(self._pending)
+                self._task += 1
+                self._begun_at = time.monotonic()
                 self._interrupt.clear()
             self._changed()
             self._run(job)
@@ -170,7 +196,7 @@ class Jobs:
     def _run_node(self, job: Job, node_id: str) -> None:
         node = job.prompt[node_id]
         with self._lock:
-            self._node = node_id
+            self._node, self._step, self._steps = node_id, 0, _steps(_seconds(node))
         here = {"node": node_id, "display_node": node_id, "prompt_id": job.prompt_id}
         self._tell("executing", here, job.client_id)
         self._pass_time(job, node_id, _seconds(node))
@@ -181,10 +207,11 @@ class Jobs:
         job.executed.append(node_id)
 
     def _pass_time(self, job: Job, node_id: str, seconds: float) -> None:
-        steps = min(MOST_STEPS, max(1, round(seconds / STEP_S)))
+        steps = _steps(seconds)
         for step in range(1, steps + 1):
             if self._interrupt.wait(seconds / steps):
                 raise Interrupted
+            self._step = step
             if steps > 1:
                 data = {"value": step, "max": steps, "prompt_id": job.prompt_id, "node": node_id}
                 self._tell("progress", data, job.client_id)
@@ -217,6 +244,10 @@ class Jobs:
                 del self._history[next(iter(self._history))]
         self._changed()
         self._tell("executing", {"node": None, "prompt_id": job.prompt_id}, job.client_id)
+
+
+def _steps(seconds: float) -> int:
+    return min(MOST_STEPS, max(1, round(seconds / STEP_S)))
 
 
 def _seconds(node: Json) -> float:

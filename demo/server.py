@@ -26,6 +26,7 @@ from demo.places import Places
 from demo.sockets import Clients
 
 VERSION = "0.0.0-demo"
+PROGRESS_PATH = "/comfyui-multi-user-manager/progress"
 GIB = 1 << 30
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
@@ -138,6 +139,10 @@ class Api:
         """``GET /object_info``."""
         return studio.OBJECT_INFO
 
+    def progress(self) -> Answer:
+        """Answer as the guard does for ComfyUI, beside ComfyUI's own routes."""
+        return self._jobs.progress()
+
     def view(self) -> Answer:
         """``GET /view``: one file of input, output or temp."""
         args = request.args
@@ -232,6 +237,7 @@ def create_app(options: Namespace, places: Places) -> Flask:
     for rule, body, methods in routes:
         app.add_url_rule(rule, rule, body, methods=methods)
         app.add_url_rule(f"/api{rule}", f"/api{rule}", body, methods=methods)
+    app.add_url_rule(PROGRESS_PATH, "progress", api.progress)
     for rule in ("/ws", "/api/ws"):
         app.add_url_rule(rule, rule, api.websocket, websocket=True)
     app.add_url_rule("/", "page", _page)

@@ -4,7 +4,8 @@
     venv/bin/python docs/render.py --check  only say which documents are out of date (exit 1)
 
 A block stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``. Nothing outside of blocks
-is touched; a setting or state without its Chinese text is an error, so it cannot be forgotten.
+is touched; a setting without its Chinese text (``locales/settings.zh_CN.json``, which the page of
+the settings shows too) is an error, so it cannot be forgotten.
 ``tests/unit/test_docs.py`` keeps all of it honest.
 """
 
@@ -21,76 +22,14 @@ ROOT = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
-from manager import settings, states  # noqa: E402 - the line above finds them
+from docs import render_api  # noqa: E402 - the line above finds them
+from manager import settings, states  # noqa: E402
 from manager.launcher.guarded import ATTEMPTS, LANDLOCK_SIGNALS, guarded  # noqa: E402
 from manager.launcher.isolation import DIRECTORIES, SANDBOX, USER  # noqa: E402
 from manager.ports import DEFAULT_PORTS  # noqa: E402
+from manager.web import setting_words  # noqa: E402
 
-CHINESE_HELP = {
-    "EXTERNAL_IP": "写入工作区链接的地址。留空则使用访问者浏览器里的主机名。",
-    "COMFYUI_PATH": "ComfyUI 的 main.py 所在目录。目录里没有 main.py 时由演示程序代替。",
-    "COMFYUI_PYTHON": "运行 ComfyUI 的 Python。留空则用 COMFYUI_PATH 里的 venv 或 .venv，"
-    "再没有就用 python3。",
-    "COMFYUI_ARGS": "每个 ComfyUI 附加的命令行参数。",
-    "MANAGER_HOST": "管理界面监听的地址。",
-    "MANAGER_PORT": "管理界面端口。",
-    "GATE_HOST": "工作区端口和外部访问端口监听的地址。",
-    "IDLE_TIMEOUT": "没有任务多久之后结束实例。",
-    "QUEUE_CHECK_INTERVAL": "两次检查实例队列之间的间隔。",
-    "MAX_WORKERS": "同时进行的队列检查数。",
-    "START_TIMEOUT": "ComfyUI 启动后最迟多久必须应答。",
-    "STOP_TIMEOUT": "给 ComfyUI 正常退出的时间，过后强制结束。",
-    "HANG_TIMEOUT": "运行中的 ComfyUI 多久不应答即显示为失去响应。0：不判断。",
-    "HANG_ACTION": "失去响应且进程毫无动作时怎么办；仍在忙碌的不会被动。"
-    "show：只显示，restart：重启，stop：停止。",
-    "RESTART_POLICY": "崩溃的 ComfyUI 是否自动重新启动（30 分钟内最多 3 次）。"
-    "never：不启动，on-crash：启动。",
-    "QUARANTINE_AFTER": "实例结束后端口或加速卡仍被占用多久，就保留该端口等管理员处理。",
-    "ISOLATION": "各用户的 ComfyUI 如何互相隔离。auto：此处可用的最高级别，昇腾上最高为 user；"
-    "指定其他级别而不可用时拒绝启动。",
-    "LANDLOCK": "内核支持 Landlock 时自动加到每一级隔离上。驱动与它不合时设为 off。",
-    "ISOLATION_UID_BASE": "以 root 运行且隔离级别为 user 或 sandbox 时，用户 n 使用的账号编号为"
-    "此值加 n。",
-    "SHARED_READABLE": "每个 ComfyUI 另外可读的目录，例如放在 /home 或 /root 下的模型。",
-    "SHARED_WRITABLE": "除用户自己的目录外，每个 ComfyUI 可写的目录。",
-    "INSTANCE_MEMORY_MAX": "一个实例最多占用的内存。0：不限制。",
-    "INSTANCE_PROCESSES_MAX": "一个实例最多的进程和线程数。0：不限制。",
-    "INSTANCE_OPEN_FILES": "一个进程最多打开的文件数。0：与管理器相同。",
-    "INSTANCE_NICE": "实例对其他程序让出处理器的程度。",
-    "INSTANCE_OOM_SCORE_ADJ": "内存耗尽时，实例比其他程序先被结束的程度。",
-    "CARD_KIND": "加速卡的种类。auto：依次找 npu-smi、nvidia-smi、rocm-smi，都没有则为 cpu。",
-    "CARD_SAMPLE_INTERVAL": "两次用驱动工具查看加速卡之间的间隔；机器繁忙时延长到四倍。",
-    "CARD_TOOL_TIMEOUT": "驱动工具查看一次最多用多久；超时则视为状态未知。",
-    "CADDY_PATH": "Caddy 程序。留空则用随依赖安装的那个。",
-    "CADDYFILE": "由管理器改写其中受管区块的 Caddyfile。",
-    "DATABASE_PATH": "SQLite 数据库文件。",
-    "DATABASE_POOL_SIZE": "读连接数。",
-    "LOG_PATH": "管理器的日志文件。",
-    "DATA_DIR": "存放工作区、实例日志、Caddy 状态和密钥的目录。",
-    "INSTANCE_LOG_MAX_BYTES": "实例日志达到多大时轮转。",
-    "SESSION_HOURS": "一次登录的有效时间。",
-    "COOKIE_SECURE": "管理界面和工作区前面有 HTTPS：链接用 https，Cookie 带 Secure。",
-    "ASYNC_MODE": "服务器的线程方式。",
-    "PORTS": "端口表，一行一张卡。",
-}
-
-CHINESE_UNITS = {"": "", "s": "秒", "h": "小时", "bytes": "字节", "MiB": "MiB"}
-
-CHINESE_ALLOWED = (
-    (r"a whole number from (\S+) to (\S+)", r"\1 到 \2 的整数"),
-    (r"a number from (\S+) to (\S+)", r"\1 到 \2 的数"),
-    (r"an IP address or host name, or empty", "IP 地址、主机名，或留空"),
-    (r"an IP address or host name", "IP 地址或主机名"),
-    (r"a path, absolute or from the project's folder", "路径，绝对的或相对项目目录的"),
-    (
-        r"a list of words, or one line quoted as in a shell; none that the manager itself sets",
-        "词的列表，或按 shell 规则加引号的一行；不能是管理器自己设置的参数",
-    ),
-    (r"a list of paths, or paths with : between them", "路径的列表，或用 : 分隔的路径"),
-    (r"one line of text", "一行文字"),
-    (r"rows of (.*)", r"由 \1 组成的行"),
-    (r"([\w-]+(?: \| [\w-]+)+)", r"\1"),
-)
+CHINESE_HELP = setting_words.chinese()["help"]
 
 
 def _default(value: object, empty: str, ports: str) -> str:
@@ -98,6 +37,8 @@ def _default(value: object, empty: str, ports: str) -> str:
         return f"`{str(value).lower()}`"
     if value in ("", ()):
         return empty
+    if isinstance(value, tuple) and isinstance(value[0], str):
+        return f"`{','.join(value)}`"
     if isinstance(value, tuple):
         return ports
     if isinstance(value, float):
@@ -125,26 +66,13 @@ def settings_english() -> str:
     return _rows("| Setting | Default | Unit | Allowed | What it does |", row)
 
 
-def chinese_allowed(text: str) -> str:
-    """Translate what a kind of setting says it allows.
-
-    Raises:
-        LookupError: a kind has a new sentence.
-    """
-    for pattern, chinese in CHINESE_ALLOWED:
-        if re.fullmatch(pattern, text):
-            return re.sub(pattern, chinese, text)
-    raise LookupError(f"docs/render.py has no Chinese for {text!r}")
-
-
 def settings_chinese() -> str:
     """Render the table of settings in Chinese."""
 
     def row(name: str, default: object) -> list[str]:
-        about = settings.describe(name)
         shown = _default(default, "*空*", "上面的端口表")
-        unit = CHINESE_UNITS[about["unit"]]
-        return [f"`{name}`", shown, unit, chinese_allowed(about["allowed"]), CHINESE_HELP[name]]
+        told = setting_words.describe(name, "zh_CN")
+        return [f"`{name}`", shown, told["unit"], told["allowed"], told["help"]]
 
     return _rows("| 设置 | 默认值 | 单位 | 允许的值 | 作用 |", row)
 
@@ -222,7 +150,7 @@ def _toml(value: object) -> str:
     if isinstance(value, int | float):
         return f"{value:g}" if isinstance(value, float) else str(value)
     if isinstance(value, tuple):
-        return "[]"
+        return json.dumps(value)
     return f'"{value}"'
 
 
@@ -249,7 +177,10 @@ def example() -> str:
     return "\n".join(lines) + "\n"
 
 
-FILES: dict[str, Callable[[], str]] = {"manager.toml.example": example}
+FILES: dict[str, Callable[[], str]] = {
+    "manager.toml.example": example,
+    "docs/openapi.json": render_api.description,
+}
 
 BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"ports": ports_english, "settings": settings_english},
@@ -260,6 +191,7 @@ BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
         "buttons": states_buttons,
     },
     "docs/security.md": {"guarded": guarded_table},
+    "docs/api.md": {"api": render_api.routes_table, "codes": render_api.codes_list},
 }
 
 

@@ -2,7 +2,8 @@
 
 Passwords are hashed by Werkzeug's scrypt, at most two at a time and off the green loop. A wrong
 name and a wrong password cost the same time and get the same answer. Ends sessions at once when
-an account is disabled, deleted or gets another password. Never starts or stops an instance.
+an account is disabled, deleted or gets another password, and its API tokens with them. Never starts
+or stops an instance.
 """
 
 from __future__ import annotations
@@ -11,15 +12,19 @@ import secrets
 import time
 import unicodedata
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from manager import credentials
-from manager.credentials import FIRST_ADMIN, check_password, check_username
-from manager.errors import BadInput, Conflict, NotAuthenticated, NotFound
+from manager.credentials import FIRST_ADMIN, check_password
+from manager.doorkeeper import Doorkeeper
+from manager.errors import BadInput, Conflict, NotAuthenticated
+from manager.networks import within_or_unlimited
+from manager.own_sessions import OwnSessions
+from manager.people import Newcomer, People, check_port, found, keep_an_admin
 from manager.records import AuditEntry, User
 from manager.settings import Settings
 from manager.store import Store, Tables
-from manager.throttle import Throttle
 
 
 class Unchanged:
@@ -39,20 +44,22 @@ class Accounts:
         self._settings = settings
         self._store = store
         self._clock = clock
-        self._throttle = Throttle()
+        self._door = Doorkeeper(store)
+        self.own = OwnSessions(store, clock, settings.session_idle_minutes * 60.0)
+        self.people = People(settings, store, clock)
+        self.wrong_token = self._door.wrong_token
 
     def ensure_admin(self) -> bool:
         """Make the first admin where there is no account at all; tell whether it was made."""
-        name, password = FIRST_ADMIN
         if self._store.read(lambda t: t.users.count()):
             return False
-        hashed = credentials.hash_password(password)
+        hashed = credentials.hash_password(FIRST_ADMIN[1])
 
         def work(t: Tables) -> bool:
             if t.users.count():
                 return False
             t.users.insert(
-                name, hashed, is_admin=True, assigned_port=None, must_change_password=True
+                FIRST_ADMIN[0], hashed, is_admin=True, assigned_port=None, must_change_password=True
             )
             return True
 
@@ -69,13 +76,11 @@ class Accounts:
             TooManyAttempts: too many tries of this name or from this address.
         """
         username = unicodedata.normalize("NFC", username)[:256]
-        self._throttle.attempt(username, address)
-        user = self._store.read(lambda t: t.users.by_name(username))
-        stored = self._store.read(lambda t: t.users.password_hash(user.id)) if user else ""
-        if not credentials.matches(stored, password) or user is None or not user.is_active:
+        known = self._door.check(username, password, address)
+        if known is None:
             self._note(username, "login_failed", username, address=address)
             raise NotAuthenticated("name and password do not match", reason="login")
-        self._throttle.succeeded(username, address)
+        user, stored = known
         session_id = secrets.token_urlsafe(32)
         # The printed first password is known to everybody, wherever the database came from.
         must_change = user.must_change_password or (username, password) == FIRST_ADMIN
@@ -84,7 +89,7 @@ class Accounts:
             if must_change and not user.must_change_password:
                 t.users.set_password(user.id, stored, must_change=True)
             now = self._clock()
-            t.sessions.remove_expired(now)
+            t.sessions.remove_expired(now, self.own.used_since())
             expires_at = now + self._settings.session_hours * 3600
             t.sessions.add(session_id, user.id, now, expires_at, address)
             t.audit.add(self._entry(username, "login", username, address=address))
@@ -92,10 +97,25 @@ class Accounts:
 
         return self._store.write(work), session_id
 
-    def who(self, session_id: str) -> User | None:
-        """Find the account behind a session's id; None when it has ended."""
-        session = self._store.read(lambda t: t.sessions.find(session_id, self._clock()))
-        return session.user if session else None
+    def forget_attempts(self) -> None:
+        """Begin to count wrong passwords anew, so that a new one can be used at once."""
+        self._door.forget()
+
+    def who(self, session_id: str, address: str | None = None) -> User | None:
+        """Find the account behind a session's id, with its rights ``at`` a given address.
+
+        None when the session has ended.
+        """
+        now, used_since = self._clock(), self.own.used_since()
+        session = self._store.read(lambda t: t.sessions.find(session_id, now, used_since))
+        if session is None or address is None:
+            return session.user if session else None
+        return self.at(session.user, address)
+
+    def at(self, user: User, address: str) -> User:
+        """Give a user with the rights of an address: no admin's outside ADMIN_NETWORKS."""
+        here = within_or_unlimited(address, self._settings.admin_networks)
+        return user if here else replace(user, is_admin=False)
 
     def logout(self, session_id: str) -> None:
         """End a session."""
@@ -109,11 +129,11 @@ class Accounts:
             BadInput: the new one is not allowed.
             TooManyAttempts: too many wrong old ones.
         """
-        self._throttle.attempt(user.username, "password change")
+        self._door.throttle.attempt(user.username, "password change")
         stored = self._store.read(lambda t: t.users.password_hash(user.id))
         if not credentials.matches(stored, old):
             raise NotAuthenticated("the current password is wrong", reason="wrong_password")
-        self._throttle.succeeded(user.username, "password change")
+        self._door.throttle.succeeded(user.username, "password change")
         if new == old:
             raise BadInput("the new password must differ from the old one", reason="same_password")
         check_password(user.username, new)
@@ -121,8 +141,8 @@ class Accounts:
 
         def work(t: Tables) -> None:
             t.users.set_password(user.id, hashed, must_change=False)
-            t.sessions.remove_of(user.id, keep=keep_sid)
-            t.audit.add(self._entry(user.username, "password_changed", user.username))
+            ended = t.end_logins(user.id, keep_sid)
+            t.audit.add(self._entry(user.username, "password_changed", user.username, ended))
 
         self._store.write(work)
 
@@ -136,7 +156,7 @@ class Accounts:
         Raises:
             NotFound: there is none with this id.
         """
-        return _found(self._store.read(lambda t: t.users.get(user_id)))
+        return found(self._store.read(lambda t: t.users.get(user_id)))
 
     def create_user(
         self,
@@ -153,27 +173,8 @@ class Accounts:
             BadInput: the name, password or port is not allowed.
             Conflict: the name is taken.
         """
-        username = check_username(username)
-        check_password(username, password)
-        self._check_port(assigned_port)
-        hashed = credentials.hash_password(password)
-
-        def work(t: Tables) -> User:
-            if t.users.name_taken(username):
-                raise Conflict(
-                    f"the name {username} is taken", reason="username_taken", username=username
-                )
-            user_id = t.users.insert(
-                username,
-                hashed,
-                is_admin=is_admin,
-                assigned_port=assigned_port,
-                must_change_password=True,
-            )
-            t.audit.add(self._entry(actor.username, "user_created", username))
-            return _found(t.users.get(user_id))
-
-        return self._store.write(work)
+        newcomer = Newcomer(username, password, is_admin, assigned_port)
+        return self.people.create(actor, [newcomer])[0].user
 
     def update_user(
         self,
@@ -192,22 +193,25 @@ class Accounts:
             Conflict: the last admin would go, or somebody would lock himself out.
         """
         if not isinstance(assigned_port, Unchanged):
-            self._check_port(assigned_port)
+            check_port(self._settings, assigned_port)
 
         def work(t: Tables) -> User:
-            user = _found(t.users.get(user_id))
+            user = found(t.users.get(user_id))
             active = user.is_active if is_active is None else is_active
             admin = user.is_admin if is_admin is None else is_admin
             if actor.id == user_id and not (active and admin) and user.is_admin:
                 raise Conflict("you cannot take this from yourself", reason="yourself")
             port = user.assigned_port if isinstance(assigned_port, Unchanged) else assigned_port
             t.users.set_rights(user_id, is_admin=admin, is_active=active, assigned_port=port)
-            _keep_an_admin(t)
-            if not active:
-                t.sessions.remove_of(user_id)
+            keep_an_admin(t)
             detail = f"active={active} admin={admin} port={port or 'any'}"
+            if not active:
+                detail += t.end_logins(user_id)
+                t.line.remove(user_id)
+            if not admin:
+                t.api_tokens.remove_of(user_id, scope="admin")
             t.audit.add(self._entry(actor.username, "user_changed", user.username, detail))
-            return _found(t.users.get(user_id))
+            return found(t.users.get(user_id))
 
         return self._store.write(work)
 
@@ -220,7 +224,7 @@ class Accounts:
         """
 
         def work(t: Tables) -> None:
-            user = _found(t.users.get(user_id))
+            user = found(t.users.get(user_id))
             if actor.id == user_id:
                 raise Conflict("you cannot delete yourself", reason="yourself")
             if t.ports.of_user(user_id):
@@ -228,36 +232,31 @@ class Accounts:
                     "the user's ComfyUI is running; stop it first", reason="still_running"
                 )
             t.users.delete(user_id)
-            _keep_an_admin(t)
+            keep_an_admin(t)
             t.audit.add(self._entry(actor.username, "user_deleted", user.username))
 
         self._store.write(work)
 
-    def reset_password(self, actor: User, user_id: int) -> str:
-        """Give an account a generated password, shown once, to be changed at the next login.
+    def reset_password(self, actor: User, user_id: int, password: str | None = None) -> str:
+        """Give an account a password, else a generated one, to be changed at the next login.
 
         Raises:
             NotFound: there is no such account.
+            BadInput: the password is not allowed.
         """
-        password = secrets.token_urlsafe(9)
+        if password is not None:
+            check_password(self.user(user_id).username, password)
+        password = password or credentials.new_password()
         hashed = credentials.hash_password(password)
 
         def work(t: Tables) -> None:
-            user = _found(t.users.get(user_id))
+            user = found(t.users.get(user_id))
             t.users.set_password(user_id, hashed, must_change=True)
-            t.sessions.remove_of(user_id)
-            t.audit.add(self._entry(actor.username, "password_reset", user.username))
+            ended = t.end_logins(user_id)
+            t.audit.add(self._entry(actor.username, "password_reset", user.username, ended))
 
         self._store.write(work)
         return password
-
-    def _check_port(self, port: int | None) -> None:
-        ports = [row.port for row in self._settings.ports]
-        if port is not None and port not in ports:
-            listed = ", ".join(str(p) for p in ports)
-            raise BadInput(
-                f"there is no port {port}; there are {listed}", reason="port", ports=listed
-            )
 
     def _note(self, actor: str, action: str, subject: str, *, address: str = "") -> None:
         entry = self._entry(actor, action, subject, address=address)
@@ -267,14 +266,3 @@ class Accounts:
         self, actor: str, action: str, subject: str, detail: str = "", address: str = ""
     ) -> AuditEntry:
         return AuditEntry(self._clock(), actor, action, subject, detail, address)
-
-
-def _found(user: User | None) -> User:
-    if user is None:
-        raise NotFound("there is no such user", reason="user")
-    return user
-
-
-def _keep_an_admin(t: Tables) -> None:
-    if not t.users.active_admins():
-        raise Conflict("the last admin must stay", reason="last_admin")

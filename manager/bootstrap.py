@@ -1,40 +1,46 @@
 """Builds a manager out of its rooms: the only place that knows every one of them.
 
 ``build`` opens files and takes the lock on the data directory but starts nothing; ``Manager.run``
-starts Caddy, the watch and the sampler; ``Manager.close`` ends the manager's own threads and
-leaves Caddy and the instances as they are, so that the next manager finds them at work.
+starts Caddy and the loops; ``Manager.close`` ends the manager's own threads and leaves Caddy and
+the instances as they are, so that the next manager finds them at work.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
 import logging
 import os
-import secrets
-import stat
 import threading
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from manager import cards, identity
+from manager import cards
 from manager.accounts import Accounts
+from manager.announcements import Announcements
+from manager.api_tokens import ApiTokens
+from manager.audit import AuditTrail
+from manager.card_history import CardHistory
 from manager.cards import Card, handles
 from manager.cards.sampler import Sampler, for_table
 from manager.comfyui import ComfyUI
-from manager.errors import AlreadyServing, GateFailed, SettingsError
+from manager.data_dir import claim, secret_key
+from manager.disk import DiskUses
+from manager.errors import GateFailed, SettingsError
+from manager.follower import Follower
+from manager.gate import page
 from manager.gate.gate import Gate
 from manager.launcher import command, trial
 from manager.launcher.local import LocalLauncher
-from manager.launcher.ownership import WAY_MODE
 from manager.launcher.processes import launch_of
 from manager.launcher.trial import Host
 from manager.lifecycle import Lifecycle
 from manager.lifecycle.moves import Moves, Publish
 from manager.lifecycle.steps import Steps
+from manager.line_history import LineHistory
 from manager.load import Load
+from manager.measures import Measures
+from manager.outside import Outside
+from manager.pace import limits
 from manager.settings import ROOT, Settings
 from manager.store import Store
 from manager.watch import Watch
@@ -42,9 +48,6 @@ from manager.watch import Watch
 logger = logging.getLogger(__name__)
 
 JOIN_S = 10.0
-LOCK_ATTEMPTS = 20
-LOCK_PAUSE_S = 0.01
-DATA_DIR_MODE = 0o700
 PROJECT_SECRETS = (ROOT / "manager.toml", ROOT / ".git")
 
 NO_SANDBOX_ON_ASCEND = (
@@ -52,8 +55,6 @@ NO_SANDBOX_ON_ASCEND = (
     "a card to one container alone"
 )
 """Read in the driver's public source and in reports of its users; never tried by this project."""
-
-SECRET_BYTES = 32
 
 
 @dataclass
@@ -63,21 +64,54 @@ class Manager:
     settings: Settings
     store: Store
     accounts: Accounts
+    api_tokens: ApiTokens
     lifecycle: Lifecycle
     watch: Watch
+    outside: Outside
+    follower: Follower
     gate: Gate
     load: Load
     cards: list[Card]
     sampler: Sampler
+    card_history: CardHistory
+    line_history: LineHistory
+    disk: DiskUses
     secret_key: bytes
+    measures: Measures
+    metrics_token: str
     changes: Changes
     _lock_file: IO[str]
     _stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
 
+    @property
+    def announcements(self) -> Announcements:
+        """Give what is told to everybody."""
+        return Announcements(self.store)
+
+    @property
+    def audit(self) -> AuditTrail:
+        """Give the audit, for reading."""
+        return AuditTrail(self.store)
+
     def on_change(self, callback: Publish) -> None:
         """Have ``callback`` called with the ports and users concerned by each change."""
         self.changes.callbacks.append(callback)
+
+    def make_way(self) -> None:
+        """Have a Caddy of before let go of the page's port, where TLS has been switched off.
+
+        Users' workspaces stay open; only then the page itself can listen there.
+        """
+        if self.settings.tls == "off" and page.is_caddys(self.settings):
+            self._start_gate()
+            page.wait_until_free(self.settings)
+
+    def _start_gate(self) -> None:
+        try:
+            self.gate.start(self.lifecycle.openings())
+        except GateFailed as error:
+            logger.error("the gate does not start: %s", error)  # noqa: TRY400 - says it all
 
     def run(self) -> None:
         """Start Caddy, the watch and the sampler.
@@ -85,11 +119,16 @@ class Manager:
         A gate that does not start is logged and tried again by the watch: pages and running
         instances must not wait for it.
         """
-        try:
-            self.gate.start(self.lifecycle.openings())
-        except GateFailed as error:
-            logger.error("the gate does not start: %s", error)  # noqa: TRY400 - says it all
-        loops = {"watch": self.watch.run, "load": self.load.run, "cards": self.sampler.run}
+        self._start_gate()
+        loops = {
+            "watch": self.watch.run,
+            "load": self.load.run,
+            "cards": self.sampler.run,
+            "outside": self.outside.run,
+            "progress": self.follower.run,
+            "line": self.line_history.run,
+            "disk": self.disk.run,
+        }
         for name, loop in loops.items():
             thread = threading.Thread(target=loop, args=(self._stop,), name=name, daemon=True)
             thread.start()
@@ -99,10 +138,14 @@ class Manager:
         """End the manager's own threads and files; Caddy and the instances stay."""
         self._stop.set()
         self.lifecycle.wake()
+        self.follower.wake()
         self.sampler.want()
+        self.disk.end()
         for thread in self._threads:
             thread.join(JOIN_S)
         self.gate.leave()
+        self.card_history.flush()
+        self.line_history.flush()
         self.store.close()
         self._lock_file.close()
 
@@ -121,44 +164,100 @@ class Changes:
 
 
 def build(settings: Settings, *, starts: bool = True) -> Manager:
-    """Wire a manager together.
-
-    Without ``starts`` it only ends what runs: no isolation that fails stands in the way then.
+    """Wire a manager; without ``starts`` one that only ends what runs, whatever isolation fails.
 
     Raises:
-        SettingsError: the data directory, the port table, the isolation or a limit cannot be used.
+        SettingsError: data directory, port table, isolation, certificate or a limit cannot be used.
         AlreadyServing: another manager holds the data directory.
-        StoreFailed: the database cannot be used.
+        StoreFailed: the database cannot be used, or the disk of the data directory not now.
     """
-    make_data_dir(settings.data_dir)
-    lock_file = take_lock(settings.data_dir)
-    store = Store(settings.database_path, settings.database_pool_size)
-    accounts = Accounts(settings, store)
-    accounts.ensure_admin()
-    changes = Changes()
-    gate = Gate(settings)
-    launcher = make_launcher(settings, starts)
-    comfyui = ComfyUI(len(settings.ports))
-    moves = Moves(settings, store, changes)
-    sampler = for_table(settings, launch_of)
-    steps = Steps(settings, store, moves, launcher, gate, comfyui, sampler)
-    lifecycle = Lifecycle(settings, store, moves, steps, launcher, gate)
-    for row in lifecycle.recover():
-        logger.info("端口 %d: found %s's instance, %s", row.port, row.username, row.state)
+    lock_file = claim(settings, starts=starts)
+    changes, store = Changes(), Store(settings.database_path, settings.database_pool_size)
+    accounts, key = _accounts(settings, store), secret_key(settings.data_dir / "secret_key")
+    gate, comfyui = _gate(settings, starts=starts), ComfyUI(len(settings.ports))
+    launcher, moves = make_launcher(settings, starts), Moves(settings, store, changes)
+    load, history = Load(settings.data_dir, limits(settings)), CardHistory(store)
+    sampler = for_table(settings, launch_of, load.slowdown, history.take)
+    lifecycle = _lifecycle(settings, store, moves, launcher, gate, comfyui, sampler)
+    watch = Watch(settings, lifecycle, comfyui, gate, sampler, changes)
     return Manager(
         settings=settings,
         store=store,
         accounts=accounts,
+        api_tokens=ApiTokens(settings, store, key, accounts.wrong_token),
         lifecycle=lifecycle,
-        watch=Watch(settings, lifecycle, comfyui, gate, changes),
+        watch=watch,
+        outside=Outside(store, accounts, lifecycle, changes),
+        follower=_follower(comfyui, lifecycle, watch, changes, load),
         gate=gate,
-        load=Load(settings.data_dir),
+        load=load,
         cards=cards.cards(settings),
         sampler=sampler,
-        secret_key=secret_key(settings.data_dir / "secret_key"),
+        card_history=history,
+        line_history=LineHistory(store, lifecycle.line.all),
+        disk=DiskUses(settings, store),
+        secret_key=key,
+        measures=_measured(moves, watch, gate),
+        metrics_token=_metrics_token(settings.data_dir),
         changes=changes,
         _lock_file=lock_file,
     )
+
+
+def _metrics_token(data_dir: Path) -> str:
+    return secret_key(data_dir / "metrics_token", readable=True).decode()
+
+
+def _accounts(settings: Settings, store: Store) -> Accounts:
+    """Make the accounts, with an admin among them."""
+    accounts = Accounts(settings, store)
+    accounts.ensure_admin()
+    return accounts
+
+
+def _gate(settings: Settings, *, starts: bool) -> Gate:
+    """Make the gate; a certificate that is no good is said before anything at work is touched."""
+    gate = Gate(settings)
+    try:
+        if starts:
+            gate.take_certificate()
+    except GateFailed as error:
+        raise SettingsError(error.message) from error
+    return gate
+
+
+def _measured(moves: Moves, watch: Watch, gate: Gate) -> Measures:
+    """Have what is counted counted."""
+    measures = Measures()
+    moves.observe, watch.late = measures.moved, measures.late
+    gate.on_reload(measures.reloaded)
+    return measures
+
+
+def _lifecycle(
+    settings: Settings,
+    store: Store,
+    moves: Moves,
+    launcher: LocalLauncher,
+    gate: Gate,
+    comfyui: ComfyUI,
+    sampler: Sampler,
+) -> Lifecycle:
+    """Make the lifecycle, with what was found of the last manager's instances."""
+    steps = Steps(settings, store, moves, launcher, gate, comfyui, sampler)
+    lifecycle = Lifecycle(settings, store, moves, steps, launcher, gate)
+    for row in lifecycle.recover():
+        logger.info("端口 %d: found %s's instance, %s", row.port, row.username, row.state)
+    return lifecycle
+
+
+def _follower(
+    comfyui: ComfyUI, lifecycle: Lifecycle, watch: Watch, changes: Changes, load: Load
+) -> Follower:
+    follower = Follower(comfyui, lifecycle.instance, watch, changes, load.slowdown)
+    # Before the pages: what it knows goes out with the change.
+    changes.callbacks.insert(0, follower.changed)
+    return follower
 
 
 def make_launcher(settings: Settings, starts: bool) -> LocalLauncher:
@@ -191,79 +290,5 @@ def _host(settings: Settings) -> Host:
 def _ours(settings: Settings) -> tuple[Path, ...]:
     """List what no instance may see."""
     ours = (settings.data_dir, settings.database_path, settings.caddyfile, settings.log_path)
-    return (*ours, *PROJECT_SECRETS)
-
-
-def make_data_dir(path: Path) -> None:
-    """Make the data directory, for this account alone.
-
-    Raises:
-        SettingsError: it cannot be made or written.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        if stat.S_IMODE(path.stat().st_mode) != WAY_MODE:
-            # That one lets running instances through to their folders, and shows nothing.
-            path.chmod(DATA_DIR_MODE)
-        probe = path / f".probe-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise SettingsError(
-            f"DATA_DIR = {path} cannot be used: {error.strerror}; "
-            "allowed: a folder that this account may write"
-        ) from error
-
-
-def take_lock(data_dir: Path) -> IO[str]:
-    """Take the data directory for this process; the lock falls with the process.
-
-    Raises:
-        AlreadyServing: another manager has it.
-    """
-    lock_file = (data_dir / "manager.lock").open("a+", encoding="ascii")
-    for _ in range(LOCK_ATTEMPTS):
-        try:
-            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # noqa: PERF203
-            # The manager of another data directory may only be looking whether it is held.
-            time.sleep(LOCK_PAUSE_S)
-        else:
-            return lock_file
-    lock_file.close()
-    raise AlreadyServing(f"another manager is using {data_dir}; see ./start_manager.sh status")
-
-
-def secret_key(path: Path) -> bytes:
-    """Give the key that signs cookies; made once, readable for this account alone."""
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as new:
-            new.write(secrets.token_bytes(SECRET_BYTES))
-    except FileExistsError:
-        path.chmod(0o600)
-    key = path.read_bytes()
-    if len(key) < SECRET_BYTES:
-        raise SettingsError(f"{path} is damaged; remove it, and everybody logs in once more")
-    return key
-
-
-def write_record(data_dir: Path, address: str) -> None:
-    """Say who serves and where, for the operator's commands."""
-    me = identity.read(os.getpid())
-    record = {**(me.to_dict() if me else {}), "address": address}
-    path = data_dir / "manager.json"
-    fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps(record), encoding="utf-8")
-    fresh.replace(path)
-
-
-def read_record(data_dir: Path) -> tuple[identity.Identity | None, str]:
-    """Give the living manager of a data directory, if any, and its address."""
-    try:
-        record = json.loads((data_dir / "manager.json").read_text(encoding="utf-8"))
-        found = identity.from_dict(record)
-    except (OSError, ValueError, AttributeError):
-        return None, ""
-    if found is None or not identity.alive(found):
-        return None, ""
-    return found, str(record.get("address", ""))
+    key = (settings.tls_key,) if settings.tls == "files" else ()
+    return (*ours, *key, *PROJECT_SECRETS)

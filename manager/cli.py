@@ -1,4 +1,4 @@
-"""The operator's commands: serve, stop, status, reload, check.
+"""The operator's commands; those about accounts stand in ``cli_users``.
 
 Exit codes: 0 done or running, 1 failed, 2 a setting is wrong, 3 not running.
 """
@@ -18,14 +18,27 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from manager import identity, runtime
-from manager.bootstrap import Manager, build, read_record, write_record
-from manager.errors import GateFailed, ManagerError, SettingsError
+from manager import (
+    cli_audit,
+    cli_backup,
+    cli_doctor,
+    cli_install,
+    cli_logs,
+    cli_maintenance,
+    cli_users,
+    identity,
+    log_lines,
+    runtime,
+)
+from manager.bootstrap import Manager, build
+from manager.data_dir import read_record, write_record
+from manager.errors import DISK_ERRNOS, GateFailed, ManagerError, SettingsError, StoreFailed
 from manager.gate.gate import Gate
 from manager.gate.reload import reload
 from manager.ports import write_ports
 from manager.settings import Settings, names
 from manager.status import report, report_lines
+from manager.web.request_id import RequestIds
 from manager.web.serve import serve
 
 logger = logging.getLogger(__name__)
@@ -41,37 +54,40 @@ STEP_S = 0.1
 
 def main(settings: Settings, arguments: Sequence[str]) -> int:
     """Run one command and give its exit code."""
-    parser = argparse.ArgumentParser(prog="comfyui_manager.py", description=__doc__)
-    commands = parser.add_subparsers(dest="command")
-    commands.add_parser("serve", help="serve in the foreground (the default)")
-    stop = commands.add_parser("stop", help="end the manager, all instances and Caddy")
-    stop.add_argument(
-        "--keep-instances", action="store_true", help="leave instances and Caddy running"
-    )
-    status = commands.add_parser("status", help="say what runs")
-    status.add_argument("--json", action="store_true", help="for programs")
-    commands.add_parser("reload", help="put your own lines of the Caddyfile into force")
-    commands.add_parser("check", help="print the settings in force")
-    given = parser.parse_args(arguments)
+    given = _parser().parse_args(arguments)
     os.umask(0o077)
     try:
-        if given.command == "stop":
-            return stop_all(settings, keep_instances=given.keep_instances)
-        if given.command == "status":
-            return show_status(settings, as_json=given.json)
-        if given.command == "reload":
-            reload(settings)
-            print(f"{settings.caddyfile}: in force")
-            return 0
-        if given.command == "check":
-            return show_settings(settings)
-        return serve_until_told(settings)
+        code: int = given.run(settings, given)
     except SettingsError as error:
         print(f"comfyui-manager: {error}", file=sys.stderr)
         return EXIT_SETTINGS
     except ManagerError as error:
         print(f"comfyui-manager: {error}", file=sys.stderr)
         return EXIT_FAILED
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="comfyui_manager.py", description=__doc__)
+    parser.set_defaults(run=lambda settings, _given: serve_until_told(settings))
+    commands = parser.add_subparsers(dest="command")
+    commands.add_parser("serve", help="serve in the foreground (the default)")
+    stop = commands.add_parser("stop", help="end the manager, all instances and Caddy")
+    stop.add_argument(
+        "--keep-instances", action="store_true", help="leave instances and Caddy running"
+    )
+    stop.set_defaults(run=stop_all)
+    status = commands.add_parser("status", help="say what runs")
+    status.add_argument("--json", action="store_true", help="for programs")
+    status.set_defaults(run=show_status)
+    own_lines = commands.add_parser("reload", help="put your own lines of the Caddyfile into force")
+    own_lines.set_defaults(run=reload_caddyfile)
+    check = commands.add_parser("check", help="print the settings in force")
+    check.set_defaults(run=show_settings)
+    for room in (cli_users, cli_backup, cli_doctor, cli_logs, cli_install, cli_audit):
+        room.add_commands(commands)
+    cli_maintenance.add_commands(commands)
+    return parser
 
 
 def serve_until_told(settings: Settings) -> int:
@@ -80,6 +96,7 @@ def serve_until_told(settings: Settings) -> int:
     configure_logging(settings)
     manager = build(settings)
     try:
+        manager.make_way()
         server = serve(manager)
         try:
             manager.run()
@@ -101,6 +118,7 @@ def configure_logging(settings: Settings) -> None:
 
     Raises:
         SettingsError: the file cannot be written.
+        StoreFailed: not now, for the disk is full or read-only.
     """
     try:
         settings.log_path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,22 +127,22 @@ def configure_logging(settings: Settings) -> None:
         )
         settings.log_path.chmod(0o600)
     except OSError as error:
-        raise SettingsError(
-            f"LOG_PATH = {settings.log_path} cannot be written: {error.strerror}"
-        ) from error
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        kind = StoreFailed if error.errno in DISK_ERRNOS else SettingsError
+        raise kind(f"LOG_PATH = {settings.log_path} cannot be written: {error.strerror}") from error
+    handler.setFormatter(log_lines.formatter(settings.log_format))
+    handler.addFilter(RequestIds())
     logging.getLogger("manager").setLevel(logging.INFO)
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
 
 
-def stop_all(settings: Settings, *, keep_instances: bool) -> int:
+def stop_all(settings: Settings, given: argparse.Namespace) -> int:
     """End a running manager; then, unless kept, every instance and Caddy."""
     found, _address = read_record(settings.data_dir)
     if found and not _end_manager(found):
         print("the manager does not end; see manager.log", file=sys.stderr)
         return EXIT_FAILED
     print("manager: stopped" if found else "manager: was not running")
-    if keep_instances:
+    if given.keep_instances:
         print("instances and Caddy: left running; the next start finds them again")
         return 0
     if not settings.database_path.exists():
@@ -187,17 +205,24 @@ def _within(seconds: float, condition: Callable[[], bool]) -> bool:
     return True
 
 
-def show_status(settings: Settings, *, as_json: bool) -> int:
+def show_status(settings: Settings, given: argparse.Namespace) -> int:
     """Print what runs."""
     found = report(settings)
-    if as_json:
+    if given.json:
         print(json.dumps(found))
     else:
         print("\n".join(report_lines(found)))
     return 0 if found["manager"]["running"] else EXIT_NOT_RUNNING
 
 
-def show_settings(settings: Settings) -> int:
+def reload_caddyfile(settings: Settings, _given: argparse.Namespace) -> int:
+    """Have Caddy take the operator's own lines."""
+    reload(settings)
+    print(f"{settings.caddyfile}: in force")
+    return 0
+
+
+def show_settings(settings: Settings, _given: argparse.Namespace) -> int:
     """Print the settings in force, one a line, as the environment would take them."""
     for name in names():
         value = getattr(settings, name.lower())

@@ -10,11 +10,12 @@ ManagerError
 │   ├── NotFound
 │   ├── Conflict             the name is taken, the last admin would go, ...
 │   ├── NoFreeCard           every port the user may use is held
+│   ├── LimitReached         what the user is allowed is used up
 │   ├── AlreadyRunning       the user holds an instance already
 │   ├── NotRunning           there is nothing to stop
 │   └── TooManyAttempts      throttled; ``retry_after`` seconds to wait
 └── Fault                    the operator's business; the person gets a general text and an id
-    ├── StoreFailed          SQLite refused: disk full, file not writable, newer schema
+    ├── StoreFailed          disk full or read-only, file not writable, newer schema
     ├── LostRace             a row was not in the state the caller had read
     ├── IllegalTransition    a state and an event that the table does not know
     ├── LaunchFailed         a process could not be started
@@ -28,6 +29,7 @@ the translated sentence. Only ``web/errors.py`` knows which HTTP number belongs 
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
 
 
@@ -51,6 +53,10 @@ class ManagerError(Exception):
     def key(self) -> str:
         """The translation key: ``code`` or ``code.reason``."""
         return f"{self.code}.{self.reason}" if self.reason else self.code
+
+
+DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE})
+"""What is a disk's fault and no setting's: full, over quota, read-only, broken, a share is gone."""
 
 
 class SettingsError(ManagerError):
@@ -107,6 +113,12 @@ class NoFreeCard(Refused):
     code = "no_free_card"
 
 
+class LimitReached(Refused):
+    """What the user is allowed is used up, or he may start nothing for now."""
+
+    code = "limit_reached"
+
+
 class AlreadyRunning(Refused):
     """The user holds an instance already."""
 
@@ -137,7 +149,7 @@ class Fault(ManagerError):
 
 
 class StoreFailed(Fault):
-    """SQLite refused."""
+    """SQLite refused, or the disk did."""
 
     code = "store_failed"
 

@@ -20,6 +20,9 @@ _ADDRESS = re.compile(
 GUARD_HEADER = "X-ComfyUI-Manager-Secret"
 """In which Caddy and the watch show an instance its secret."""
 
+PROGRESS_PATH = "/comfyui-multi-user-manager/progress"
+"""Where an instance's guard says how far the work is; see ``launcher/guard.py``."""
+
 
 @dataclass(frozen=True)
 class Address:
@@ -79,6 +82,10 @@ class User:
     """Name of the user's folder below ``workspaces/``; None until the first start."""
 
 
+OPERATOR = User(0, "command line", True, None, True, False, 0.0, None)
+"""Who acts through the operator's commands. No account can have this name, for the space in it."""
+
+
 @dataclass(frozen=True)
 class Instance:
     """A port's row of ``port_status``: who holds it, in which state, and what the gate needs.
@@ -118,9 +125,9 @@ class Instance:
 class Usage:
     """One session of use: who had which port and card, from when to when, and why it ended.
 
-    ``end_reason`` is one of ``user``, ``admin``, ``idle``, ``overdue``, ``died``, ``hung``,
-    ``launch_failed``, ``shutdown``; None while it lasts. ``fault`` holds what an unhappy end
-    printed; ``fault_kind`` is one of ``lifecycle.reasons.KINDS``, ``fault_line`` the line that
+    ``end_reason`` is one of ``user``, ``admin``, ``idle``, ``time_limit``, ``overdue``, ``died``,
+    ``hung``, ``launch_failed``, ``shutdown``; None while it lasts. ``fault`` holds what an unhappy
+    end printed; ``fault_kind`` is one of ``lifecycle.reasons.KINDS``, ``fault_line`` the line that
     matters, ``exit_code`` negative for a signal. ``automatic``: the manager began it, after a
     crash.
     """
@@ -139,6 +146,32 @@ class Usage:
     fault_line: str | None = None
     exit_code: int | None = None
     automatic: bool = False
+    waited_seconds: float | None = None
+    """In line before the start; None when that was not noted yet."""
+
+    evidence: str | None = None
+    """What an end for idleness rests on, as JSON."""
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """Prompts that were running or waiting when a launch ended; a row of ``unfinished``.
+
+    ``left_out`` more were too many to be kept. ``state`` is ``offered``, ``sending`` or ``sent``.
+    ``sent`` counts those that were begun to be sent again, ``accepted`` and ``refused`` what
+    ComfyUI said; ``refusal`` is what it said of the first it refused.
+    """
+
+    launch_id: str
+    user_id: int
+    saved_at: float
+    prompts: int
+    left_out: int = 0
+    state: str = "offered"
+    sent: int = 0
+    accepted: int = 0
+    refused: int = 0
+    refusal: str | None = None
 
 
 @dataclass(frozen=True)
@@ -155,6 +188,31 @@ class Restart:
     attempt: int
     most: int
     over: str | None = None
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Somebody in the waiting line; a smaller ``id`` came earlier.
+
+    ``assigned_port`` is the account's own, None for any. ``offered_port`` is kept for him until
+    ``claim_until``. With ``missed_at`` he is out of the line: he did not come in time.
+    """
+
+    id: int
+    user_id: int
+    username: str
+    assigned_port: int | None
+    joined_at: float
+    offered_port: int | None = None
+    claim_until: float | None = None
+    missed_at: float | None = None
+    priority: str = "normal"
+    served_at: float | None = None
+    """When the user's last session that got ready ended."""
+
+    def may_use(self, port: int) -> bool:
+        """Tell whether a port would do."""
+        return self.assigned_port in (None, port)
 
 
 @dataclass(frozen=True)
@@ -193,6 +251,21 @@ class AuditEntry:
     subject: str
     detail: str = ""
     address: str = ""
+
+
+@dataclass(frozen=True)
+class OwnSession:
+    """A login as its owner sees it. ``handle`` names it and opens nothing.
+
+    ``seen_at`` is its last visit, to some minutes; None before the first that was noted.
+    """
+
+    handle: str
+    created_at: float
+    seen_at: float | None
+    address: str
+    user_agent: str
+    is_this: bool
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,26 @@ import ipaddress
 import os
 import re
 import shlex
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from manager.comfyui_flags import explain, forbidden_flags
 
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\Z")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a setting's value came from.
+
+    ``kind`` is ``default``, ``file`` or ``environment``. Of a file, ``place`` is its path and
+    ``line`` the line that names the setting, from 1; None where no line does so plainly.
+    """
+
+    kind: str = "default"
+    place: str = ""
+    line: int | None = None
 
 
 class Kind(Protocol):
@@ -27,6 +41,20 @@ class Kind(Protocol):
 
     def read(self, raw: object) -> object:
         """Turn the written value into the used one, or raise ValueError."""
+
+
+class Networks:
+    """Networks, each as an address with the length of its prefix."""
+
+    allowed = "a list of networks such as 10.0.0.0/8, or networks with commas between them"
+
+    def read(self, raw: object) -> tuple[str, ...]:
+        """Read them; a bare address is a network of one."""
+        words = raw.split(",") if isinstance(raw, str) else raw
+        if not isinstance(words, list):
+            raise ValueError
+        found = [ipaddress.ip_network(str(word).strip()) for word in words if str(word).strip()]
+        return tuple(map(str, found))
 
 
 class Count:
@@ -78,6 +106,25 @@ class Choice:
         if not isinstance(raw, str) or raw not in self.words:
             raise ValueError
         return raw
+
+
+class Words:
+    """Any of a few words, each at most once; none is allowed too."""
+
+    def __init__(self, *words: str) -> None:
+        """Keep the words."""
+        self.words = words
+        self.allowed = "a list, or words with commas between them, of: " + ", ".join(words)
+
+    def read(self, raw: object) -> tuple[str, ...]:
+        """Read the words, in the order in which they are listed."""
+        found = [word.strip() for word in raw.split(",")] if isinstance(raw, str) else raw
+        if not isinstance(found, list) or not all(isinstance(word, str) for word in found):
+            raise ValueError
+        chosen = {word for word in found if word}
+        if not chosen <= set(self.words):
+            raise ValueError
+        return tuple(word for word in self.words if word in chosen)
 
 
 class Switch:
@@ -175,3 +222,8 @@ class Flags:
         if refused:
             raise ValueError("; ".join(explain(word) for word in refused))
         return tuple(words)
+
+
+def setting(kind: Kind, default: object, help_text: str, unit: str = "") -> Any:  # noqa: ANN401 - a field
+    """Declare a field of the settings: what it may hold, its default, what it does, its unit."""
+    return field(default=default, metadata={"kind": kind, "help": help_text, "unit": unit})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 from manager.errors import SettingsError
 from manager.ports import check_ports, read_ports
 from manager.setting_fields import Settings
-from manager.setting_kinds import Kind
+from manager.setting_kinds import Kind, Origin
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -29,7 +30,17 @@ ROOT = Path(__file__).resolve().parent.parent
 CONFIG_VARIABLE = "MANAGER_CONFIG"
 """Environment variable that names another file than ``manager.toml``."""
 
-__all__ = ["CONFIG_VARIABLE", "ROOT", "Settings", "describe", "load", "names"]
+__all__ = [
+    "CONFIG_VARIABLE",
+    "ROOT",
+    "Origin",
+    "Settings",
+    "config_file",
+    "defaults",
+    "describe",
+    "load",
+    "names",
+]
 
 _FIELDS = {f.name.upper(): f for f in dataclasses.fields(Settings)}
 
@@ -47,6 +58,12 @@ def describe(name: str) -> dict[str, str]:
     return {"help": meta["help"], "unit": meta["unit"], "allowed": allowed}
 
 
+def config_file(environ: Mapping[str, str] | None = None, root: Path = ROOT) -> Path:
+    """Give the TOML file in force: ``MANAGER_CONFIG``, else ``manager.toml`` beside the program."""
+    named = (os.environ if environ is None else environ).get(CONFIG_VARIABLE)
+    return root / named if named else root / "manager.toml"
+
+
 def load(
     environ: Mapping[str, str] | None = None, config: Path | None = None, root: Path = ROOT
 ) -> Settings:
@@ -62,28 +79,40 @@ def load(
     """
     environ = os.environ if environ is None else environ
     named = environ.get(CONFIG_VARIABLE)
-    path = config or (root / named if named else root / "manager.toml")
+    path = config or config_file(environ, root)
     values: dict[str, object] = {}
-    for name, raw in _from_file(path, must_exist=bool(config or named)).items():
+    origins: dict[str, Origin] = {}
+    content, text = _from_file(path, must_exist=bool(config or named))
+    for name, raw in content.items():
         values[name] = _parse(name, raw, str(path))
+        origins[name] = Origin("file", str(path), _line_of(name, text))
     for name in _FIELDS:
         if name in environ:
             values[name] = _parse(name, environ[name], "environment")
+            origins[name] = Origin("environment")
     _refuse_unknown_environment(environ)
     given: dict[str, Any] = {_FIELDS[name].name: value for name, value in values.items()}
     settings = Settings(**given)
     settings = _absolute(settings, root)
     check_ports(settings.ports, settings.manager_port)
+    # Beside the frozen fields: it says where they came from and is none of them.
+    object.__setattr__(settings, "origins", origins)
     return settings
 
 
-def _from_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
+def defaults(root: Path = ROOT) -> Settings:
+    """Give the settings as they are where nothing is set."""
+    return _absolute(Settings(), root)
+
+
+def _from_file(path: Path, *, must_exist: bool) -> tuple[dict[str, Any], str]:
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = tomllib.loads(text)
     except FileNotFoundError:
         if must_exist:
             raise SettingsError(f"{CONFIG_VARIABLE}: there is no file {path}") from None
-        return {}
+        return {}, ""
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -91,7 +120,14 @@ def _from_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
     for name in content:
         if name not in _FIELDS:
             raise SettingsError(f"{path}: unknown setting {name}; known are {', '.join(_FIELDS)}")
-    return content
+    return content, text
+
+
+def _line_of(name: str, text: str) -> int | None:
+    """Find the line that sets a name; the parser does not say it."""
+    pattern = re.compile(rf"""\s*(\[\[\s*)?(["']?){name}\2\s*[\]=.]""")
+    lines = enumerate(text.splitlines(), 1)
+    return next((number for number, line in lines if pattern.match(line)), None)
 
 
 def _parse(name: str, raw: object, source: str) -> object:

@@ -27,31 +27,46 @@ class Throttle:
         """Begin with nothing counted."""
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
-    def attempt(self, username: str, address: str) -> None:
-        """Count one try.
+    def attempt(self, username: str, address: str, *, known: bool = False) -> None:
+        """Count one try; from an address ``known`` to be the owner's the name's limit is none.
+
+        Else whoever tries the name from many addresses would keep its owner out.
 
         Raises:
             TooManyAttempts: with the seconds until the next one is allowed.
         """
-        waits = [
-            self._wait(limit, *key)
-            for limit, key in (
-                (PER_PAIR, ("pair", username, address)),
-                (PER_NAME, ("name", username)),
-                (PER_ADDRESS, ("address", address)),
-            )
-            if not self._limiter.hit(limit, *key)
-        ]
-        if waits:
-            seconds = max(waits)
-            raise TooManyAttempts(
-                f"too many attempts; try again in {seconds} s", retry_after=seconds
-            )
+        limits = [(PER_PAIR, ("pair", username, address)), (PER_ADDRESS, ("address", address))]
+        if not known:
+            limits.append((PER_NAME, ("name", username)))
+        _refuse_for(max(self._hit(limit, *key) for limit, key in limits))
+
+    def attempt_from(self, address: str) -> None:
+        """Count one try that names nobody.
+
+        Raises:
+            TooManyAttempts: with the seconds until the next one is allowed.
+        """
+        _refuse_for(self._hit(PER_ADDRESS, "address", address))
 
     def succeeded(self, username: str, address: str) -> None:
         """Forget the wrong tries of somebody who then knew the password."""
         self._limiter.clear(PER_PAIR, "pair", username, address)
 
-    def _wait(self, limit: RateLimitItem, *key: str) -> int:
+    def _hit(self, limit: RateLimitItem, *key: str) -> int:
+        """Count one try; give the seconds until it is allowed, 0 where it is."""
+        if self._limiter.hit(limit, *key):
+            return 0
         reset_at = self._limiter.get_window_stats(limit, *key).reset_time
-        return max(1, math.ceil(reset_at - time.time()))
+        wait = max(1, math.ceil(reset_at - time.time()))
+        if wait <= limit.get_expiry():
+            return wait
+        # No limit lasts so long: the clock was set back, and must lock nobody out until it is
+        # again as late as it was.
+        self._limiter.clear(limit, *key)
+        self._limiter.hit(limit, *key)
+        return 0
+
+
+def _refuse_for(seconds: int) -> None:
+    if seconds:
+        raise TooManyAttempts(f"too many attempts; try again in {seconds} s", retry_after=seconds)

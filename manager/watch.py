@@ -1,8 +1,10 @@
 """The loop that looks at every held instance: queue each second, idle verdict, deadlines.
 
-The schedule is by monotonic clock and does not drift. At most one look at an instance is under way;
-one that is still pending when the next is due is skipped and counted. Instances whose last look
-timed out share a few of the workers, so that hung ones never delay the others. Idle time is the
+The schedule is a grid of the monotonic clock, spread over the interval, and does not drift; no load
+of the machine stretches it. At most one look at an instance is under way; one that is still pending
+when the next is due is skipped and counted. Instances whose last look timed out share a few of the
+workers, so that hung ones never delay the others; their processes are looked at each time, but one
+that goes on giving no answer is asked more rarely, until it gives one. Idle time is the
 sum of intervals between two answers that both said «idle»: what is unknown neither counts nor
 resets. The loop writes no state itself: ``lifecycle`` does.
 """
@@ -12,17 +14,23 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from manager.cards.sampler import Sampler
 from manager.comfyui import ComfyUI, Work
+from manager.counts import Counted
 from manager.errors import LostRace, ManagerError
 from manager.gate.gate import Gate
+from manager.idleness import Idleness
 from manager.lifecycle import Lifecycle
 from manager.records import Instance
 from manager.settings import Settings
 from manager.states import State
-from manager.track import Reading, Track
+from manager.tally import Tally
+from manager.track import SLOTS, Reading, Track
+from manager.upkeep import Upkeep
 
 logger = logging.getLogger(__name__)
 
@@ -31,9 +39,6 @@ TRANSITION_INTERVAL_S = 0.05
 
 TRANSITION_WORKERS = 4
 FLUSH_INTERVAL_S = 30.0
-AROUND_INTERVAL_S = 30.0
-"""Between two looks for what belongs to nobody."""
-
 HISTORY_INTERVAL_S = 15.0
 """Between two looks for jobs so short that no check met them."""
 
@@ -47,15 +52,18 @@ class Watch:
         lifecycle: Lifecycle,
         comfyui: ComfyUI,
         gate: Gate,
+        sampler: Sampler,
         publish: Callable[[frozenset[int], frozenset[int]], None],
     ) -> None:
         """Bind the rooms below and make the bounded pools."""
         self._settings = settings
         self._lifecycle = lifecycle
         self._comfyui = comfyui
-        self._gate = gate
+        self._upkeep = Upkeep(lifecycle, gate)
         self._publish = publish
         self._tracks: dict[int, Track] = {}
+        self._idleness = Idleness(settings, lifecycle, gate, sampler)
+        self._tally = Tally(comfyui, lifecycle.book.last_prompt)
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._checks = ThreadPoolExecutor(settings.max_workers, "queue-check")
@@ -63,18 +71,18 @@ class Watch:
         self._suspects = max(1, settings.max_workers // 4)
         self._changed: set[int] = set()
         self._keeping_doors = False
-        self._doors_problem: str | None = None
         self._flush_due = 0.0
-        self._around_due = time.monotonic() + AROUND_INTERVAL_S
         self._publish_due = 0.0
         lifecycle.wake = self._wake.set
+        self.late: Callable[[float], None] = lambda _seconds: None
 
     def reading(self, port: int) -> Reading | None:
         """Give what is known of the instance on a port; None when nobody holds it."""
         track = self._tracks.get(port)
         if track is None:
             return None
-        return track.reading(self._settings.idle_timeout, self._settings.hang_timeout)
+        verdict = self._idleness.judge(track, time.monotonic())
+        return track.reading(verdict, self._settings.hang_timeout)
 
     def run(self, stop: threading.Event) -> None:
         """Look after everything until told to stop; then write what is known of idleness."""
@@ -97,10 +105,11 @@ class Watch:
         self._forget_all_but(rows)
         for row in rows:
             self._begin(row, now)
+        self._survive("the line cannot be looked after", self._upkeep.serve_line)
         if now >= self._publish_due:
             self._publish_due = now + self._settings.queue_check_interval
             self._publish_changes()
-            self._survive("restarts cannot be looked after", self._restart_due)
+            self._survive("restarts cannot be looked after", self._upkeep.restart_due)
             if not self._keeping_doors:
                 self._keeping_doors = True
                 self._moves.submit(self._keep_doors)
@@ -117,23 +126,26 @@ class Watch:
         for port, track in list(self._tracks.items()):
             if held.get(port) != track.launch_id and not track.in_flight:
                 del self._tracks[port]
+                self._flush_due = 0.0
 
     def _begin(self, row: Instance, now: float) -> None:
         track = self._tracks.get(row.port)
         if track is None:
-            track = self._tracks[row.port] = Track(row, now)
+            track = self._tracks[row.port] = Track(row, now, self._emptiest_slot())
         if track.launch_id != row.launch_id:
             # The last look at the launch before is not over; this one waits for it.
             return
         if track.state is not row.state:
             track.state, track.next_due = row.state, now
+            self._flush_due = now
         if now < track.next_due:
             return
         running = row.state is State.RUNNING
-        interval = self._settings.queue_check_interval if running else TRANSITION_INTERVAL_S
-        late = now - track.next_due
-        # On the grid, not from now: the clock does not drift; after a long stall it starts anew.
-        track.next_due = track.next_due + interval if late < interval else now + interval
+        if running:
+            self.late(now - track.next_due)
+            track.next_due = track.next_check(now, self._settings.queue_check_interval)
+        else:
+            track.next_due = now + TRANSITION_INTERVAL_S
         if track.in_flight or (running and self._lane_full(track)):
             track.skipped += running
             return
@@ -141,8 +153,13 @@ class Watch:
         pool = self._checks if running else self._moves
         pool.submit(self._look, row, track)
 
+    def _emptiest_slot(self) -> int:
+        taken = Counter(track.slot for track in self._tracks.values())
+        return min(range(SLOTS), key=taken.__getitem__)
+
     def _lane_full(self, track: Track) -> bool:
-        if not track.silent:
+        if not track.silent or track.rest:
+            # Without a question nothing waits.
             return False
         busy = sum(1 for t in self._tracks.values() if t.in_flight and t.silent)
         return busy >= self._suspects
@@ -163,6 +180,10 @@ class Watch:
 
     def _look_at(self, row: Instance, track: Track) -> None:
         try:
+            if row.state is State.STOPPING and track.stage == "ready":
+                self._tally.close(row)
+                # Before the port is free: whoever then reads the record finds all of it.
+                self._write({}, self._tally.hand_over())
             stage = self._lifecycle.step(row)
             if stage == "ready" and row.state is State.RUNNING:
                 self._check(row, track)
@@ -177,26 +198,39 @@ class Watch:
             self._note_problem(track, str(error))
 
     def _check(self, row: Instance, track: Track) -> None:
+        if track.rests():
+            track.note_silence(time.monotonic())
+            self._lifecycle.stop_if_hung(row, track.silent_seconds)
+            return
         answer = self._comfyui.queue(row.address, row.secret, fresh=True)
         now = time.monotonic()
         longest_gap = 2 * self._settings.queue_check_interval
         if track.take(answer, now, longest_gap):
             self._lifecycle.note_activity(row.launch_id or "")
+        self._tally.take(row, answer, now, longest_gap)
         if answer.work is Work.UNKNOWN:
             self._lifecycle.stop_if_hung(row, track.silent_seconds)
         if answer.work is not Work.IDLE:
             return
-        limit = self._settings.idle_timeout
-        if now >= track.history_due or track.idle_seconds >= limit:
+        self._idleness.look(row, track, now)
+        if now >= track.history_due or self._idleness.judge(track, now).over:
             track.history_due = now + HISTORY_INTERVAL_S
             self._count_short_jobs(row, track, now)
-        if track.idle_seconds >= limit:
-            track.take(self._lifecycle.stop_if_idle(row), now, longest_gap)
+        # Whoever is over his time is asked once more too: what runs or waits goes on.
+        if self._lifecycle.limits.is_over(row):
+            track.take(self._lifecycle.stop_if_over(row), now, longest_gap)
+        elif self._idleness.judge(track, now).over:
+            last = self._lifecycle.stop_if_idle(row, lambda: self._receipt(row, track))
+            track.take(last, now, longest_gap)
+
+    def _receipt(self, row: Instance, track: Track) -> dict[str, object] | None:
+        return self._idleness.receipt(row, track, time.monotonic())
 
     def _count_short_jobs(self, row: Instance, track: Track, now: float) -> None:
         worked_at = self._comfyui.last_work_at(row.address, row.secret)
         if worked_at is not None:
             track.take_history(worked_at, time.time(), now)
+            self._tally.worked(row, worked_at)
 
     def _note_problem(self, track: Track, problem: str | None) -> None:
         if problem != track.problem:
@@ -206,38 +240,10 @@ class Watch:
                 logger.info("端口 %d: recovered from: %s", track.port, track.problem)
             track.problem = problem
 
-    def _restart_due(self) -> None:
-        try:
-            self._lifecycle.restart_due()
-        except ManagerError as error:
-            logger.error("what crashed cannot be started again: %s", error)  # noqa: TRY400
-
     def _keep_doors(self) -> None:
-        self._survive("the gates cannot be looked after", self._look_after_doors)
-        self._survive("leftovers cannot be looked after", self._look_around)
+        self._survive("the gates cannot be looked after", self._upkeep.keep_doors)
+        self._survive("leftovers cannot be looked after", self._upkeep.look_around)
         self._keeping_doors = False
-
-    def _look_after_doors(self) -> None:
-        problem = None
-        try:
-            self._gate.watch()
-            self._lifecycle.keep_doors()
-        except ManagerError as error:
-            problem = str(error)
-        if problem != self._doors_problem:
-            logger.log(
-                logging.ERROR if problem else logging.INFO, "gate: %s", problem or "works again"
-            )
-            self._doors_problem = problem
-
-    def _look_around(self) -> None:
-        now = time.monotonic()
-        try:
-            if self._lifecycle.leftovers.step() or now >= self._around_due:
-                self._around_due = now + AROUND_INTERVAL_S
-                self._lifecycle.look_around()
-        except ManagerError as error:
-            logger.error("leftovers cannot be looked for: %s", error)  # noqa: TRY400
 
     def _publish_changes(self) -> None:
         changed, self._changed = self._changed, set()
@@ -251,7 +257,12 @@ class Watch:
             for t in self._tracks.values()
             if t.state is State.RUNNING and t.launch_id
         }
+        held = {t.launch_id for t in self._tracks.values()}
+        self._write(counts, self._tally.hand_over(held))
+
+    def _write(self, counts: Mapping[str, int], counted: Sequence[Counted]) -> None:
         try:
-            self._lifecycle.note_checks(counts)
+            self._lifecycle.book.note(counts, counted)
         except ManagerError as error:
+            self._tally.take_back(counted)
             logger.error("idle times could not be written: %s", error)  # noqa: TRY400

@@ -8,10 +8,8 @@ is there for people who look into the folder. Called by ``lifecycle``.
 from __future__ import annotations
 
 import errno
-import os
 import re
 import secrets
-import stat
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,33 +72,6 @@ def _prepare(settings: Settings, name: str) -> Workspace:
         _make(folder)
         _try_to_write(folder)
     return workspace
-
-
-def disk_use(path: Path) -> int:
-    """Add up what a directory takes on the disk, in bytes; links are not followed.
-
-    Walks the whole tree: call through ``runtime.offload``.
-    """
-    total = 0
-    pending = [str(path)]
-    while pending:
-        total += _add_up(pending.pop(), pending)
-    return total
-
-
-def _add_up(folder: str, pending: list[str]) -> int:
-    total = 0
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                status = entry.stat(follow_symlinks=False)
-                total += status.st_blocks * 512  # in units of 512 bytes, stat(2)
-                if stat.S_ISDIR(status.st_mode):
-                    pending.append(entry.path)
-    except OSError:
-        # Removed or closed off while we count: an instance may be at work in there.
-        return total
-    return total
 
 
 def _make(folder: Path) -> None:

@@ -2,8 +2,8 @@
 
 One loop runs the driver's tool, at most one at a time, more rarely while the machine is busy or the
 tool is slow, and at once when somebody has to know. What is learned of a card is kept here: its
-newest state, its baseline, and one hour of values. A look that gives nothing makes a card unknown;
-it never makes it free: what was last known to be in its way stays so until a look says otherwise.
+newest state and its baseline. A look that gives nothing makes a card unknown; it never makes it
+free: what was last known to be in its way stays so until a look says otherwise.
 """
 
 from __future__ import annotations
@@ -11,12 +11,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import psutil
 
 from manager import cards, runtime
 from manager.cards import ascend, cpu, cuda, owners, rocm
@@ -34,27 +31,14 @@ READERS: dict[str, Callable[[Run], list[Reading]]] = {
 }
 NAMES = {"ascend": ascend.TOOL, "cuda": cuda.TOOL, "rocm": rocm.TOOL}
 
-BUSY_PERCENT = 85.0
-BUSY_FACTOR = 4
-"""How much rarer the looks are while the machine's processor is that busy."""
-
 REST_FACTOR = 4
 """Between two looks pass at least this many times as long as one takes."""
 
 GRACE_S = 2.0
 """Beyond the look under way and the next one, before who waits for a look gives up."""
 
-HISTORY_S = 3600.0
-
-
-@dataclass(frozen=True)
-class Point:
-    """One value of the history; ``at`` in UTC epoch seconds, the rest as in ``Reading``."""
-
-    at: float
-    utilisation: float | None
-    memory_used: int | None
-    temperature: float | None
+Note = Callable[[Sequence[Reading], float], None]
+"""Is told what a look gave, and when (UTC epoch seconds)."""
 
 
 @dataclass(frozen=True)
@@ -100,19 +84,22 @@ class Sampler:
         *,
         interval_s: float = 5.0,
         limit_s: float = 10.0,
-        cpu_percent: Callable[[], float] = psutil.cpu_percent,
+        slowdown: Callable[[], int] = lambda: 1,
         launch_of: Callable[[int], str] = lambda _pid: "",
+        note: Note = lambda _readings, _at: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Bind; ``in_use`` is replaced by whoever knows which devices are not to be judged.
 
         ``devices`` are the drivers' ids of the table's cards; ``limit_s`` is how long one look may
-        take; ``launch_of`` names the launch that a process belongs to, empty when to none.
+        take; ``slowdown`` says how many times more rarely to look because the machine is busy;
+        ``launch_of`` names the launch that a process belongs to, empty when to none; ``note`` is
+        told of each look of a tool.
         """
         self._kind = kind
         self._devices = devices
         self._interval_s = interval_s
-        self._cpu_percent = cpu_percent
+        self._slowdown = slowdown
         self._launch_of = launch_of
         self._monotonic = monotonic
         self._stop = threading.Event()
@@ -121,9 +108,7 @@ class Sampler:
         self._host = owners.on_host()
         self._wanted = threading.Event()
         self._states: dict[int, CardState] = {}
-        self._history: dict[int, deque[Point]] = {
-            device: deque(maxlen=max(1, int(HISTORY_S / interval_s))) for device in devices
-        }
+        self._note_readings = note
         self._problem = ""
         self.in_use: Callable[[], frozenset[int]] = frozenset
         self.patience_s = 2 * limit_s + GRACE_S if kind in READERS else 0.0
@@ -137,10 +122,6 @@ class Sampler:
         """Give what is known of a card if a look began after ``since`` (monotonic seconds)."""
         state = self._states.get(device)
         return state if state is not None and state.begun_at > since else None
-
-    def history(self, device: int) -> list[Point]:
-        """Give a card's last hour, the oldest first."""
-        return list(self._history.get(device, ()))
 
     def want(self) -> None:
         """Have the next look begin at once."""
@@ -167,9 +148,7 @@ class Sampler:
 
     def pause(self, took_s: float) -> float:
         """Say how long to rest after a look that took so many seconds."""
-        # psutil's is that since the last call of the same thread: one round of the loop.
-        factor = BUSY_FACTOR if self._cpu_percent() >= BUSY_PERCENT else 1
-        return max(self._interval_s * factor, took_s * REST_FACTOR)
+        return max(self._interval_s * self._slowdown(), took_s * REST_FACTOR)
 
     def look(self) -> None:
         """Look at every card once."""
@@ -185,11 +164,10 @@ class Sampler:
             if device not in in_use and not one.unknown and self._kind in READERS:
                 save |= self._baselines.take(one)
             self._states[device] = self._judged(one, begun_at, held=device in in_use)
-            self._history[device].append(
-                Point(time.time(), one.utilisation, one.memory_used, one.temperature)
-            )
         if save:
             self._save()
+        if self._kind in READERS:
+            self._note_readings([readings[device] for device in self._devices], time.time())
 
     def _readings(self) -> dict[int, Reading]:
         try:
@@ -260,7 +238,12 @@ class Sampler:
             logger.error("cards: what was learned cannot be saved: %s", error)  # noqa: TRY400
 
 
-def for_table(settings: Settings, launch_of: Callable[[int], str]) -> Sampler:
+def for_table(
+    settings: Settings,
+    launch_of: Callable[[int], str],
+    slowdown: Callable[[], int],
+    note: Note = lambda _readings, _at: None,
+) -> Sampler:
     """Make what looks at the cards of the port table."""
     return Sampler(
         cards.kind_in_force(settings),
@@ -268,7 +251,9 @@ def for_table(settings: Settings, launch_of: Callable[[int], str]) -> Sampler:
         settings.data_dir,
         interval_s=settings.card_sample_interval,
         limit_s=settings.card_tool_timeout,
+        slowdown=slowdown,
         launch_of=launch_of,
+        note=note,
     )
 
 

@@ -53,7 +53,7 @@ class CaddyProcess:
         self._program: Path | None = None
         self._child: subprocess.Popen[bytes] | None = None
         self._who: Identity | None = None
-        self._secret = ""
+        self.secret = ""
         self._lock: int | None = None
 
     @property
@@ -110,11 +110,11 @@ class CaddyProcess:
 
     def _know_secret(self) -> None:
         try:
-            self._secret = admin.read_secret(self.home / "admin_key")
+            self.secret = admin.read_secret(self.home / "admin_key")
         except OSError as error:
             self.release()
             raise GateFailed(f"{error.filename} cannot be used: {error.strerror}") from error
-        self.door = Door(self.socket, self._secret)
+        self.door = Door(self.socket, self.secret)
 
     def check_program(self) -> None:
         """Find the program and check its version, once.
@@ -178,14 +178,14 @@ class CaddyProcess:
             NoAnswer: whether it is in force is not known.
         """
         try:
-            admin.load(self.door, with_secret(text, self._secret))
+            admin.load(self.door, with_secret(text, self.secret))
         finally:
             if not self.door.secret:
                 self._find_door()
 
     def _find_door(self) -> bool:
-        found = admin.find_door(self.socket, self._secret)
-        self.door = found or Door(self.socket, self._secret)
+        found = admin.find_door(self.socket, self.secret)
+        self.door = found or Door(self.socket, self.secret)
         return found is not None
 
     def end(self) -> None:
@@ -249,7 +249,7 @@ class CaddyProcess:
             )
         return {
             "CADDY_ADMIN_SOCKET": path,
-            "CADDY_ADMIN_SECRET": self._secret,
+            "CADDY_ADMIN_SECRET": self.secret,
             "XDG_DATA_HOME": str(self.home / "share"),
             "XDG_CONFIG_HOME": str(self.home / "config"),
         }

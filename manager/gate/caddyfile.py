@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from manager.errors import GateFailed
+from manager.gate import options
+from manager.gate.options import Options
 from manager.gate.render import BEGIN, END
 
 SECRET_WORD = "{$CADDY_ADMIN_SECRET:^nobody^}"  # noqa: S105 - the place of one
@@ -40,9 +42,20 @@ class Outside:
         """Give the whole file with ``block`` in its place."""
         return self.above + block + self.below
 
+    def with_options(self, wanted: Options) -> Outside:
+        """Give the same with what TLS needs in the first block.
+
+        Raises:
+            GateFailed: that block is not to be found.
+        """
+        lines = self.above.splitlines(keepends=True)
+        return replace(self, above="".join(options.put(lines, ADMIN_LINES[0], wanted)))
+
 
 def split(text: str, path: Path) -> Outside:
     """Find the operator's lines; admin lines of an earlier version come out as today's.
+
+    What TLS has put between them is left out: whether it is on is not for the file to say.
 
     Raises:
         GateFailed: a marker or the admin lines are missing, or stand twice; says which and where.
@@ -54,7 +67,7 @@ def split(text: str, path: Path) -> Outside:
         raise GateFailed(
             f"{path}: line {end + 1} (# <<<) stands above line {begin + 1} (# >>>); {RESTORE}"
         )
-    above, below = _renewed(lines[:begin]), _renewed(lines[end + 1 :])
+    above, below = _renewed(options.without(lines[:begin])), _renewed(lines[end + 1 :])
     own = [line.strip() for line in above + below]
     at = [number for number, line in enumerate(own) if line == ADMIN_LINES[0]]
     if len(at) != 1 or tuple(own[at[0] : at[0] + len(ADMIN_LINES)]) != ADMIN_LINES:

@@ -22,6 +22,7 @@ from manager.gate.caddy import CaddyProcess
 from manager.gate.live import Live
 from manager.gate.opening import Opening
 from manager.gate.render import check_openings
+from manager.gate.use import UseLogs
 from manager.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -44,12 +45,16 @@ def new_token() -> str:
 
 @dataclass(frozen=True)
 class GateHealth:
-    """How Caddy is. ``problem`` is a sentence for the admin, None when all is well."""
+    """How Caddy is. ``problem`` is a sentence for the admin, None when all is well.
+
+    ``certificate_until`` is the end of the operator's certificate, in UTC epoch seconds.
+    """
 
     running: bool
     pid: int | None
     version: str
     problem: str | None
+    certificate_until: float | None = None
 
 
 class Gate:
@@ -59,7 +64,10 @@ class Gate:
         """Start nothing and write nothing."""
         self._rows = settings.ports
         self._caddy = CaddyProcess(settings)
-        self._live = Live(settings, self._caddy)
+        self._use = (
+            UseLogs(self._caddy.home / "use") if "workspace" in settings.idle_signals else None
+        )
+        self._live = Live(settings, self._caddy, self._use)
         self._lock = threading.Lock()
         self._wanted: dict[int, Opening] = {}
         self._on = False
@@ -75,6 +83,24 @@ class Gate:
     def unavailable(self) -> dict[int, str]:
         """Give the ComfyUI ports that cannot be served now, and why, for the admin."""
         return dict(self._live.left_out)
+
+    def last_use(self, port: int) -> float | None:
+        """Give when a person last used an open gate, in UTC epoch seconds; cheap.
+
+        Returns:
+            None where Caddy cannot tell.
+        """
+        if self._use is None or not self._caddy.running() or self._caddy.stopped():
+            return None
+        return self._use.last(port)
+
+    def take_certificate(self) -> None:
+        """Find out whether TLS has what it needs, before anything that runs is touched.
+
+        Raises:
+            GateFailed: the certificate cannot be used; says why.
+        """
+        self._live.keeper.take()
 
     def start(self, openings: Mapping[int, Opening] | None = None) -> dict[int, str]:
         """Begin Caddy, or take over the one that is running, with ``openings`` open.
@@ -129,6 +155,10 @@ class Gate:
                 raise
             return self._unserved()
 
+    def on_reload(self, told: Callable[[bool], None]) -> None:
+        """Have ``told`` called after each reload, with whether Caddy took it."""
+        self._live.reloaded = told
+
     def watch(self) -> GateHealth:
         """Say how Caddy is, and have it brought back when it has died. Cheap; waits for nothing."""
         alive = running = self._caddy.running()
@@ -144,9 +174,11 @@ class Gate:
             problem = problem or "Caddy is not running"
         elif self._caddy.stopped():
             running, problem = False, self._stopped_text()
+        keeper = self._live.keeper
         if problem is None:
-            problem = "; ".join(self._live.left_out.values()) or None
-        return GateHealth(running, self._caddy.pid if alive else None, self._caddy.version, problem)
+            problem = keeper.problem or "; ".join(self._live.left_out.values()) or None
+        pid = self._caddy.pid if alive else None
+        return GateHealth(running, pid, self._caddy.version, problem, keeper.expires_at)
 
     def stop(self) -> None:
         """End Caddy, also one that an earlier manager left, and close every gate in the file.
@@ -192,7 +224,12 @@ class Gate:
         answers = self._caddy.stopped() or admin.answers(self._caddy.door)
         self._silence = None if answers else "Caddy runs, but does not answer its control socket"
         with self._lock:
-            if self._on and (self._live.freed() or self._live.openings != self._wanted):
+            renewed = runtime.offload(self._live.keeper.renewed)
+            if renewed:
+                log.info(
+                    "TLS: the certificate has been replaced; the new one is being put in force"
+                )
+            if self._on and (renewed or self._live.freed() or self._live.openings != self._wanted):
                 self._try(self._change)
 
     def _try(self, job: Callable[[], None]) -> None:

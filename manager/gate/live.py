@@ -16,7 +16,8 @@ renders the wanted state again. Not for several threads: ``gate.py`` holds the l
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from manager import runtime
 from manager.errors import GateFailed
@@ -25,6 +26,8 @@ from manager.gate.caddy import CaddyProcess
 from manager.gate.caddyfile import Draft
 from manager.gate.opening import Opening
 from manager.gate.render import Look, read_templates, render
+from manager.gate.tls import Keeper, options
+from manager.gate.use import UseLogs
 from manager.ports import PortRow
 from manager.settings import ROOT, Settings
 
@@ -41,14 +44,23 @@ class Live:
     the ComfyUI ports that are not served, because a stranger holds one of their gate ports.
     """
 
-    def __init__(self, settings: Settings, caddy: CaddyProcess) -> None:
-        """Read the texts; touches neither Caddy nor the file."""
+    def __init__(self, settings: Settings, caddy: CaddyProcess, use: UseLogs | None = None) -> None:
+        """Read the texts; touches neither Caddy nor the file. ``use``: logs of who uses them."""
+        self.reloaded: Callable[[bool], None] = lambda _taken: None
         self.openings: dict[int, Opening] | None = None
         self.left_out: dict[int, str] = {}
         self._rows = settings.ports
         self._host = settings.gate_host
         self._path = settings.caddyfile
-        self._look = Look(settings.gate_host, settings.manager_port, settings.cookie_secure)
+        self._settings = settings
+        self._look = Look(
+            settings.gate_host,
+            settings.manager_port,
+            settings.https,
+            use=use,
+            manager_host=settings.manager_host,
+        )
+        self.keeper = Keeper(settings, caddy.home)
         self._templates = read_templates()
         self._caddy = caddy
         self._text = ""
@@ -132,8 +144,10 @@ class Live:
         try:
             self._caddy.load(text)
         except admin.LoadRefused:
+            self.reloaded(False)
             self.openings = before  # Caddy goes on with what it had
             raise
+        self.reloaded(True)
 
     def _roll_back(self, openings: dict[int, Opening] | None, text: str) -> None:
         try:
@@ -153,15 +167,23 @@ class Live:
             raise GateFailed(f"there is no {self._path}; {caddyfile.RESTORE}")
         if caddyfile.is_old(outside):
             log.info("%s: the admin line of an earlier version is replaced", self._path)
-        block = render(self._rows, wanted, self._look, self._templates, self.left_out)
-        return found, caddyfile.split(outside, self._path).around(block)
+        tls = self.keeper.current()
+        look = replace(self._look, mark_key=self._caddy.secret, tls=tls)
+        block = render(self._rows, wanted, look, self._templates, self.left_out)
+        around = caddyfile.split(outside, self._path)
+        if tls is not None:
+            around = around.with_options(options(self._settings, tls))
+        return found, around.around(block)
 
     def _read(self) -> str | None:
         return caddyfile.read(self._path)
 
     def _check(self, rows: Iterable[PortRow], wanted: Mapping[int, Opening]) -> None:
         served = [row for row in rows if row.port not in self.left_out]
-        probe.check(self._host, served, wanted)
+        tls = self._settings.tls != "off"
+        probe.check(self._host, served, wanted, tls=tls)
+        if tls and self.openings is None and not self._text:
+            probe.check_page(self._settings.manager_host, self._settings.manager_port)
 
     def _taken(self, row: PortRow) -> str | None:
         for port in (row.workspace_port, row.external_port):

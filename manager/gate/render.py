@@ -8,15 +8,19 @@ texts themselves stand in ``templates/``; the matchers in them are exact on purp
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 
 from manager.errors import GateFailed
+from manager.gate import entry, page
+from manager.gate.address import bind
 from manager.gate.opening import Opening
+from manager.gate.pages import CHINESE_FIRST, Pages, read_pages
+from manager.gate.tls import Tls
+from manager.gate.use import UseLogs, log_lines
 from manager.ports import PortRow
 from manager.records import GUARD_HEADER, Address
 
@@ -29,22 +33,34 @@ _TOKEN = re.compile(r"[A-Za-z0-9]{32}")
 
 @dataclass(frozen=True)
 class Templates:
-    """The fixed texts: what all gates share, one gate open, one gate closed."""
+    """The fixed texts: what all share, one gate open, the log of its use, one closed, the page."""
 
     common: str
     open: str
+    use: str
     closed: str
-    denied: str
-    starting: str
+    page: str
+    pages: Pages
+    entry: str
 
 
 @dataclass(frozen=True)
 class Look:
-    """What is the same for every gate. ``gate_host`` is the address to listen on."""
+    """What is the same for every gate.
+
+    ``gate_host`` is the address to listen on, ``mark_key`` makes the marks of users that no browser
+    and no other server can make, ``use`` the logs of who uses the gates; None: not kept. ``tls``:
+    how gates and page are served by HTTPS; None: gates speak HTTP, and the page is not Caddy's.
+    ``manager_host`` is the address the page listens on then.
+    """
 
     gate_host: str
     manager_port: int
     cookie_secure: bool
+    mark_key: str = field(default="", repr=False)
+    use: UseLogs | None = None
+    tls: Tls | None = None
+    manager_host: str = ""
 
 
 def read_templates() -> Templates:
@@ -54,12 +70,15 @@ def read_templates() -> Templates:
     def text(name: str) -> str:
         return (folder / name).read_text(encoding="utf-8")
 
+    pages = read_pages(folder)
     return Templates(
         common=text("common.caddyfile"),
         open=text("open.caddyfile"),
+        use=text("use.caddyfile"),
         closed=text("closed.caddyfile"),
-        denied=text("denied.html").rstrip("\n"),
-        starting=text("starting.html").rstrip("\n"),
+        page=text("page.caddyfile"),
+        pages=pages,
+        entry=entry.read(folder, pages),
     )
 
 
@@ -85,7 +104,7 @@ def render(
     """
     check_openings(rows, openings)
     left_out = left_out or {}
-    parts = [_BEGIN_LINE + "\n", _common(look, templates)]
+    parts = [_BEGIN_LINE + "\n", _common(look, templates), _own_page(look, templates)]
     for row in rows:
         if row.port in left_out:
             parts.append(f"\n# {row.port}: not served\n")
@@ -124,22 +143,53 @@ def _is_token(text: object) -> bool:
     return isinstance(text, str) and _TOKEN.fullmatch(text) is not None
 
 
-def is_everywhere(host: str) -> bool:
-    """Tell whether ``host`` means all addresses of the machine."""
-    try:
-        return ipaddress.ip_address(host).is_unspecified
-    except ValueError:
-        return False
-
-
 def _common(look: Look, templates: Templates) -> str:
-    pages = {
-        name: Template(text).substitute(manager_port=look.manager_port)
-        for name, text in (("denied", templates.denied), ("starting", templates.starting))
-    }
-    return Template(templates.common).substitute(
-        denied=_indent(pages["denied"], 3), starting=_indent(pages["starting"], 5)
+    pages = templates.pages
+    page = Template(pages.page).substitute(manager_port=look.manager_port)
+    common = Template(templates.common).substitute(
+        style_hash=pages.style_hash,
+        chinese_first=CHINESE_FIRST,
+        words=_indent(pages.words, 2),
+        page=_indent(page, 2),
     )
+    return common + templates.entry
+
+
+def _own_page(look: Look, templates: Templates) -> str:
+    """Write the manager's page as sites: one for any name, and one that asks for certificates."""
+    tls = look.tls
+    if tls is None:
+        return ""
+    snippet = Template(templates.page).substitute(
+        bind=bind(look.manager_host),
+        hsts=tls.hsts_s,
+        socket=tls.socket,
+        header=GUARD_HEADER,
+        secret=page.secret_from(look.mark_key),
+    )
+    import_it = "\timport comfyui_own_page\n}\n"
+    any_name = f"\nhttps://:{look.manager_port} {{{_certificate(tls)}\n{import_it}"
+    if tls.pem is not None:
+        return snippet + any_name
+    names = ", ".join(f"https://{_host(name)}:{look.manager_port}" for name in tls.names)
+    return f"{snippet}{any_name}\n{names} {{\n\ttls {{\n\t\tissuer internal\n\t}}\n{import_it}"
+
+
+def _tls_lines(tls: Tls) -> str:
+    return f"{_certificate(tls)}\n\theader Strict-Transport-Security max-age={tls.hsts_s}"
+
+
+def _certificate(tls: Tls) -> str:
+    """Write the line of a site that names its certificate; the own authority's need none."""
+    return f'\n\ttls "{tls.pem}" "{tls.pem}"' if tls.pem else ""
+
+
+def _host(name: str) -> str:
+    return f"[{name}]" if ":" in name else name
+
+
+def _schemes(look: Look) -> tuple[str, ...]:
+    return ("https",) if look.tls else ("http", "https")
 
 
 def _indent(text: str, tabs: int) -> str:
@@ -152,7 +202,9 @@ def _gate(row: PortRow, opening: Opening | None, look: Look, templates: Template
         "port": row.port,
         "workspace_port": row.workspace_port,
         "external_port": row.external_port,
-        "bind": "" if is_everywhere(look.gate_host) else f"\n\tbind {look.gate_host}",
+        "bind": bind(look.gate_host),
+        "scheme": "https" if look.tls else "http",
+        "tls": _tls_lines(look.tls) if look.tls else "",
     }
     if opening is None:
         return Template(templates.closed).substitute(values)
@@ -167,4 +219,8 @@ def _gate(row: PortRow, opening: Opening | None, look: Look, templates: Template
         token=opening.token,
         header=header,
         secure=secure,
+        # Behind a proxy it is not known how visitors come.
+        origins=" ".join(f"{one}://{{http.request.hostport}}" for one in _schemes(look)),
+        mark=entry.mark(look.mark_key, opening.owner),
+        use=log_lines(look.use.path(row.port), templates.use) if look.use else "",
     )

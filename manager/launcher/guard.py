@@ -7,7 +7,10 @@ runs, the web framework it is built on is changed: each request, websocket, file
 without the header ``X-ComfyUI-Manager-Secret`` gets 403 before anything else sees it. FRAMEWORK is
 ``aiohttp`` for ComfyUI and ``flask`` for the demo. SCRIPT then runs as if it had been run alone:
 same ``sys.argv``, ``sys.path``, ``__main__`` and working directory. Custom nodes that call their
-own ComfyUI over HTTP find the secret's file in the environment: ``COMFYUI_MANAGER_SECRET_FILE``.
+own ComfyUI find the secret's file in the environment: ``COMFYUI_MANAGER_SECRET_FILE``.
+
+The front page gets one script of the gate's (``TAB_SCRIPT``), and how far the work is that goes on
+now is answered here (``PROGRESS_PATH``), from where ComfyUI keeps it; nothing of it is changed.
 
 What cannot be guarded is not started: the exit code is ``NOT_GUARDED`` and the log says why. It
 runs under ComfyUI's own Python (3.9 or newer), which has none of the manager's packages.
@@ -21,6 +24,7 @@ import os
 import re
 import runpy
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -35,6 +39,16 @@ NOT_GUARDED = 78
 
 Theirs = Any
 """An object of a framework whose types are not here to be imported."""
+
+TAB_SCRIPT = b'<script src="/.gate/tab.js" async></script>'
+"""Has an open page leave when another user opens a workspace in its browser: it would go in with
+the new one's cookie."""
+
+_HEAD = re.compile(rb"<head(\s[^>]*)?>", re.IGNORECASE)
+_OF_THE_FILE = frozenset({"Content-Type", "Content-Length", "ETag", "Last-Modified"})
+PROGRESS_PATH = "/comfyui-multi-user-manager/progress"
+TEXT_LIMIT = 100
+"""Letters of a node's name that are passed on."""
 
 _SECRET = re.compile(r"[A-Za-z0-9]{32,}")
 _WSGI_HEADER = "HTTP_" + HEADER.upper().replace("-", "_")
@@ -95,6 +109,8 @@ async def _nothing(request: Theirs, handler: Callable[[Theirs], Awaitable[Theirs
 
 
 def _aiohttp_check(app: Theirs, secret: str, web: Theirs) -> Callable[..., Awaitable[Theirs]]:
+    progress = Progress()
+
     async def only_with_secret(
         request: Theirs, handler: Callable[[Theirs], Awaitable[Theirs]]
     ) -> Theirs:
@@ -104,9 +120,28 @@ def _aiohttp_check(app: Theirs, secret: str, web: Theirs) -> Callable[..., Await
         given = request.headers.getall(HEADER, [])
         if len(given) != 1 or not _same(given[0], secret):
             return web.Response(status=403, text=REFUSAL)
-        return await handler(_without_header(request))
+        if request.method == "GET" and request.path == PROGRESS_PATH:
+            return web.json_response(progress.said())
+        answer = await handler(_without_header(request))
+        return _told_aiohttp(answer, web) if request.path == "/" else answer
 
     return only_with_secret
+
+
+def with_tab_script(page: bytes) -> bytes:
+    """Give a page with the gate's script in it; what has no head stays as it is."""
+    return _HEAD.sub(lambda head: head[0] + TAB_SCRIPT, page, count=1)
+
+
+def _told_aiohttp(answer: Theirs, web: Theirs) -> Theirs:
+    """Put the gate's script into ComfyUI's front page, a file; any other answer stays as it is."""
+    path = getattr(answer, "_path", None)
+    if path is None or answer.status != 200 or not str(path).endswith(".html"):
+        return answer
+    headers = {name: value for name, value in answer.headers.items() if name not in _OF_THE_FILE}
+    with open(path, "rb") as file:  # noqa: PTH123 - whatever aiohttp keeps there
+        page = with_tab_script(file.read())
+    return web.Response(body=page, content_type="text/html", charset="utf-8", headers=headers)
 
 
 def _without_header(request: Theirs) -> Theirs:
@@ -121,35 +156,110 @@ def _without_header(request: Theirs) -> Theirs:
         return request
 
 
+class Progress:
+    """How far ComfyUI is with the prompt that it works on, read where it keeps that for itself.
+
+    From ComfyUI 0.3.64 to 0.38 that is ``prompt_queue.currently_running`` of its server, and the
+    registry of ``comfy_execution.progress``, out of which it tells its own websockets.
+    """
+
+    def __init__(self) -> None:
+        """Begin before the first prompt."""
+        self._prompt_id: Theirs = None
+        self._since = 0.0
+        self._needed: set[str] = set()
+
+    def said(self) -> dict[str, Theirs]:
+        """Give it as JSON; empty while nothing runs, ``unknown`` where this cannot be read."""
+        try:
+            queue = sys.modules["server"].PromptServer.instance.prompt_queue
+            for task, item in list(queue.currently_running.items()):
+                return self._of(task, item)
+        except (LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+            return {"unknown": f"{type(error).__name__}: {error}"[:TEXT_LIMIT]}
+        return {}
+
+    def _of(self, task: int, item: Sequence[Theirs]) -> dict[str, Theirs]:
+        prompt_id, graph = item[1], item[2]
+        if prompt_id != self._prompt_id:
+            self._needed = _needed(graph, item[4])
+            self._prompt_id, self._since = prompt_id, time.monotonic()
+        seconds = time.monotonic() - self._since
+        said = {"prompt_id": prompt_id, "task": task, "seconds": seconds, "finished": 0}
+        said["nodes"] = len(self._needed)
+        registry = sys.modules["comfy_execution.progress"].get_progress_state()
+        if registry.prompt_id != prompt_id:
+            # It has just been taken out of the queue.
+            return said
+        states = {name: (node, node["state"].value) for name, node in list(registry.nodes.items())}
+        said["finished"] = sum(states.get(n, ("", ""))[1] == "finished" for n in self._needed)
+        running = [name for name, (_, state) in states.items() if state == "running"]
+        # Of several the one that counts its steps.
+        running.sort(key=lambda name: states[name][0]["max"] > 1)
+        if running:
+            said.update(_node(running[-1], states[running[-1]][0], graph, registry.dynprompt))
+        return said
+
+
+def _node(name: str, state: Theirs, graph: Theirs, dynamic: Theirs) -> dict[str, Theirs]:
+    shown = graph.get(dynamic.get_display_node_id(name)) or {}
+    title = (shown.get("_meta") or {}).get("title") or ""
+    return {
+        "node": str(name)[:TEXT_LIMIT],
+        "class_type": str(dynamic.get_node(name)["class_type"])[:TEXT_LIMIT],
+        "title": str(title)[:TEXT_LIMIT],
+        "value": float(state["value"]),
+        "max": float(state["max"]),
+    }
+
+
+def _needed(graph: Theirs, outputs: Iterable[str]) -> set[str]:
+    """List the nodes that an output depends on: no others are run."""
+    todo, found = list(outputs), set()
+    while todo:
+        name = todo.pop()
+        if name not in found and name in graph:
+            found.add(name)
+            given = graph[name]["inputs"].values()
+            links = (one for one in given if isinstance(one, list) and len(one) == 2)
+            todo.extend(one[0] for one in links if isinstance(one[0], str))
+    return found
+
+
 def guard_flask(secret: str) -> None:
     """Put the check before every ``flask.Flask``, as WSGI middleware around the whole of it."""
     flask = importlib.import_module("flask")
     call = flask.Flask.__call__
 
-    def only_with_secret(
-        app: Theirs, environ: dict[str, str], start_response: Theirs
-    ) -> Iterable[bytes]:
+    def only_with_secret(app: Theirs, environ: Theirs, start_response: Theirs) -> Iterable[bytes]:
         given = environ.pop(_WSGI_HEADER, "")
         if _same(given, secret):
-            answer: Iterable[bytes] = call(app, environ, start_response)
-            return answer
+            told = _told_wsgi(start_response) if environ.get("PATH_INFO") == "/" else None
+            answer: Iterable[bytes] = call(app, environ, told or start_response)
+            return [with_tab_script(b"".join(answer))] if told else answer
         start_response("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
         return [REFUSAL.encode()]
 
     flask.Flask.__call__ = only_with_secret
 
 
+def _told_wsgi(start_response: Theirs) -> Theirs:
+    """Leave the length out, which the page with the gate's script in it no longer has."""
+
+    def start(status: str, headers: list[tuple[str, str]], *rest: Theirs) -> Theirs:
+        kept = [(name, value) for name, value in headers if name.lower() != "content-length"]
+        return start_response(status, kept, *rest)
+
+    return start
+
+
 GUARDS: Mapping[str, Callable[[str], None]] = {"aiohttp": guard_aiohttp, "flask": guard_flask}
 
 
 def stay_through_restart(script: str, before: Sequence[str]) -> None:
-    """Keep the guard when the script replaces itself by a new run of itself.
+    """Keep the guard, the words ``before``, when ``script`` replaces itself by a new run of itself.
 
     ComfyUI-Manager's restart button does ``os.execv(sys.executable, [sys.executable, *sys.argv])``.
-
-    Args:
-        script: what was run.
-        before: the words that must stand before it.
     """
     plain_execv, plain_execve = os.execv, os.execve
 

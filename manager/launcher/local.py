@@ -287,7 +287,8 @@ class LocalLauncher:
             left = offload(trees.left_over, run, launch_id, self._accounts)
             if left:
                 return ProcessReport(Liveness.ALIVE, pid=left[0].pid, supervised=False)
-            if run.path.exists():
+            # A killed manager's claim may have a supervisor on its way, who must find his groups.
+            if run.path.exists() and (own is not None or any(run.identities())):
                 offload(cgroups.remove, run.groups())
                 run.mark_gone()
                 self._proven.add(launch_id)

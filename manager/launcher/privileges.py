@@ -47,8 +47,8 @@ def lock_capabilities() -> bool:
     return True
 
 
-def clear_capabilities() -> None:
-    """Give up every capability that this process has; must come after the account.
+def clear_capabilities(keep: int | None = None) -> None:
+    """Give up every capability that this process has, but ``keep``; must come after the account.
 
     Raises:
         OSError: the kernel refused.
@@ -60,7 +60,10 @@ def clear_capabilities() -> None:
         if error.errno != errno.EINVAL:
             raise
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.capset(struct.pack("=Ii", CAPABILITY_VERSION_3, 0), bytes(24)) != 0:
+    left = 0 if keep is None else 1 << keep
+    # Effective, permitted and inheritable, twice 32 of them.
+    sets = struct.pack("=6I", left, left, 0, 0, 0, 0)
+    if libc.capset(struct.pack("=Ii", CAPABILITY_VERSION_3, 0), sets) != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 

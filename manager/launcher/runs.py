@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from pathlib import Path
 
 from manager.identity import Identity, alive
@@ -14,6 +15,9 @@ from manager.launcher import cgroups
 from manager.launcher.layers import layers_of
 from manager.launcher.processes import all_stats, marked
 from manager.launcher.run_dir import RunDir
+
+CLAIM_S = 600.0
+"""A claim without a supervisor that is older was given up; a supervisor begins within seconds."""
 
 LAUNCH_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 
@@ -41,8 +45,13 @@ def prune(runs_dir: Path, keep: int) -> list[str]:
     Raises:
         OSError: the directory cannot be listed.
     """
-    ended = [run for run in _all(runs_dir) if run.gone() and not _locked(run)]
-    ended.sort(key=lambda run: (run.path / "gone").stat().st_mtime_ns, reverse=True)
+    now = time.time()
+    runs = [run for run in _all(runs_dir) if not _locked(run)]
+    ended = [run for run in runs if run.gone()]
+    for run in runs:
+        if not run.gone() and _never_begun(run, now) and not cgroups.members(run.groups()):
+            remove(run)
+    ended.sort(key=lambda run: _ended_at(run, now), reverse=True)
     for run in ended[:keep]:
         # Of one that ended by itself while there was no manager to ask about it.
         cgroups.remove(run.groups())
@@ -57,6 +66,21 @@ def remove(run: RunDir) -> None:
     """Remove one launch's directory and control groups; what cannot go stays."""
     cgroups.remove(run.groups())
     shutil.rmtree(run.path, ignore_errors=True)
+
+
+def _never_begun(run: RunDir, now: float) -> bool:
+    """Tell of a claim that its supervisor would have taken long ago."""
+    claimed_at = (run.path / "meta").stat().st_mtime if (run.path / "meta").exists() else now
+    return not any(run.identities()) and abs(now - claimed_at) > CLAIM_S
+
+
+def _ended_at(run: RunDir, now: float) -> float:
+    """Say when a launch ended, in epoch seconds.
+
+    What lies ahead is from before the clock was set back: older than all else.
+    """
+    at = (run.path / "gone").stat().st_mtime
+    return at if at <= now else 0.0
 
 
 def _all(runs_dir: Path) -> list[RunDir]:

@@ -97,8 +97,9 @@ def run_child(run_dir: str, argv: list[str], go: int, tell: int) -> None:
             os._exit(NO_RECORD)
         # A session of its own: `kill 0` inside ComfyUI must not reach the supervisor.
         os.setsid()
-        # Python ignores these two, and a parent shell may have ignored SIGINT; all is inherited.
-        for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGHUP):
+        # What is ignored is inherited: by Python SIGPIPE and SIGXFSZ, in the background of a shell
+        # SIGINT and SIGQUIT, below some service programs SIGCHLD.
+        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, set())
         if os.path.lexists(run_dir + "/plan"):

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from manager.errors import LaunchFailed, SettingsError
+from manager.errors import DISK_ERRNOS, LaunchFailed, SettingsError, StoreFailed
 from manager.launcher import demands, groups, landlock, ranges
 from manager.launcher.isolation import DIRECTORIES, LEVELS, MIB, SANDBOX, USER, Isolation, Limits
 from manager.launcher.local import LocalLauncher
@@ -85,17 +85,20 @@ def choose(settings: Settings, host: Host, ours: tuple[Path, ...]) -> Isolation:
     Raises:
         SettingsError: ISOLATION or a limit was asked for and does not work here, or DATA_DIR
             cannot be used; says why.
+        StoreFailed: the disk of DATA_DIR is full or read-only.
     """
     base = lowest(settings, host, ours, note=settings.isolation != DIRECTORIES)
     demands.check_memory(settings, base)
     demands.check_shared(settings, base)
     refused: dict[str, str] = {} if base.landlock else {"landlock": _no_landlock(settings)}
     wanted = LEVELS if settings.isolation == "auto" else (settings.isolation,)
+    highest: Isolation | None = None
     for level in wanted:
         refused[level] = _unfit(level, base, host, asked=settings.isolation == level)
         if refused[level]:
             continue
         candidate = dataclasses.replace(base, level=level)
+        highest = highest or candidate
         refused[level] = problem = _try(settings, candidate, host)
         if problem and base.landlock:
             candidate = dataclasses.replace(candidate, landlock=0)
@@ -106,10 +109,11 @@ def choose(settings: Settings, host: Host, ours: tuple[Path, ...]) -> Isolation:
             del refused[level]
             demands.check_processes(settings, candidate)
             return dataclasses.replace(candidate, refused=refused)
-    if settings.isolation == "auto":
-        # Not even the plain way works: so the starts themselves will say why on the page.
-        demands.check_processes(settings, base)
-        return dataclasses.replace(base, refused=refused)
+    if settings.isolation == "auto" and highest is not None:
+        # Not even the plain way works: so the starts themselves will say why on the page. They stay
+        # at the highest level: what is mended meanwhile is no reason for less isolation.
+        demands.check_processes(settings, highest)
+        return dataclasses.replace(highest, refused=refused)
     raise SettingsError(
         f"ISOLATION = {settings.isolation} does not work here: {refused[settings.isolation]}; "
         "allowed: auto, or one that works"
@@ -180,7 +184,8 @@ def _try(settings: Settings, isolation: Isolation, host: Host) -> str:
     try:
         offload(folder.mkdir, 0o700, True)
     except OSError as error:
-        raise SettingsError(
+        kind = StoreFailed if error.errno in DISK_ERRNOS else SettingsError
+        raise kind(
             f"DATA_DIR = {settings.data_dir} cannot be used: {folder.parent}: {error.strerror}; "
             "allowed: a folder that this account may write"
         ) from error
@@ -188,6 +193,10 @@ def _try(settings: Settings, isolation: Isolation, host: Host) -> str:
         launcher.start(_spec(settings, isolation, host, name, folder))
         return _explain(isolation, host, _outcome(launcher, name))
     except LaunchFailed as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno in DISK_ERRNOS:
+            # It would be so at each level, and none is the worse for it.
+            raise StoreFailed(f"DATA_DIR = {settings.data_dir} cannot be used: {error}") from error
         return str(error)
     finally:
         offload(_clean, folder, settings.data_dir / "runs" / name)

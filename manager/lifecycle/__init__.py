@@ -5,31 +5,25 @@ Requests write an intent and return; the watch calls ``step`` for everything tha
 
 from __future__ import annotations
 
-import secrets
+import logging
 from collections.abc import Callable, Sequence
 
-from manager import scheduler, workspace
-from manager.errors import (
-    AlreadyRunning,
-    NoFreeCard,
-    NotFound,
-    NotPermitted,
-    NotRunning,
-    SettingsError,
-)
-from manager.gate.gate import Gate, new_token
+from manager.errors import NotFound, NotRunning, SettingsError
+from manager.gate.gate import Gate
 from manager.gate.opening import Opening
 from manager.launcher.protocol import Launcher
-from manager.lifecycle.doors import wanted_openings
-from manager.lifecycle.ends import NO_FAULT
+from manager.lifecycle.book import Book
 from manager.lifecycle.leftovers import Leftovers
+from manager.lifecycle.maintenance import Switch
 from manager.lifecycle.moves import Moves
-from manager.lifecycle.restarts import Plan
+from manager.lifecycle.starts import Starts, rows_of_table
 from manager.lifecycle.steps import Steps
 from manager.records import Instance, Node, Usage, User
 from manager.settings import Settings
-from manager.states import HOLDS_PORT, STOPPABLE, Event, State
+from manager.states import HOLDS_PORT, STOPPABLE, Event
 from manager.store import Store, Tables
+
+logger = logging.getLogger(__name__)
 
 
 class Lifecycle:
@@ -53,16 +47,28 @@ class Lifecycle:
         self._gate = gate
         self.wake: Callable[[], None] = lambda: None
         self.step = steps.step
-        self.stop_if_idle = steps.stop_if_idle
+        self.grants = steps.grants
+        self.unfinished = steps.keeper
+        self.stop_if_idle = steps.idle_end.stop_if_idle
+        self.stop_if_over = steps.idle_end.stop_if_over
         self.stop_if_hung = steps.stop_if_hung
         self.restart_of = steps.reviver.of_user
         self.restart_on = steps.reviver.on_port
         self.cancel_restart = steps.reviver.cancel
-        self._restarts = steps.reviver.restarts
-        self._shutting_down = False
         self.keep_doors = steps.doors.reconcile
         self.quarantine = steps.quarantine
+        self.limits = steps.limits
+        self.reservations = steps.reservations
+        self.maintenance = Switch(store, moves.publish, moves.clock)
+        self.book = Book(settings, store, moves.clock)
         self.leftovers = Leftovers(settings, store, launcher, moves.clock)
+        starts = Starts(settings, store, moves, steps, gate, lambda: self.unavailable)
+        starts.wake = lambda: self.wake()
+        self._starts = starts
+        self.line = starts.line
+        self.start = starts.start
+        self.serve_line = starts.serve_line
+        self.restart_due = starts.restart_due
 
     def recover(self) -> list[Instance]:
         """Make the rows fit the port table and give those that are held from before.
@@ -78,6 +84,8 @@ class Lifecycle:
 
         held = self._store.write(work)
         self.quarantine.load()
+        self.grants.load()
+        self.unfinished.load()
         self.look_around()
         for row in held:
             if row.port not in ports:
@@ -104,85 +112,7 @@ class Lifecycle:
 
     def openings(self) -> dict[int, Opening]:
         """Give what the gates that are to be open need."""
-        return wanted_openings(self._store.read(lambda t: t.ports.holding()))
-
-    def start(self, user: User) -> Instance:
-        """Reserve a port for a user's new instance; the watch starts it.
-
-        Raises:
-            NoFreeCard: none that the user may use is free, or Caddy is not running (``gate``).
-            AlreadyRunning: the user holds one.
-            NotPermitted: the account was disabled or deleted.
-        """
-        gate = self._gate.watch()
-        if gate.problem and not gate.running:
-            # Better said now than after a start that ends at a gate which does not open. A Caddy
-            # that is only being begun will be there in time.
-            raise NoFreeCard("no workspace can be opened: Caddy is not running", reason="gate")
-        before, after = self._store.write(lambda t: self._reserve(t, user.id))
-        self._restarts.drop(user.id)
-        self._moves.announce(before, after)
-        self.wake()
-        return after
-
-    def restart_due(self) -> None:
-        """Start what crashed and has waited long enough; the watch calls this each second."""
-        for plan in [] if self._shutting_down else self._restarts.due():
-            if self._gate.watch().running:
-                self._restart(plan)
-
-    def _restart(self, plan: Plan) -> None:
-        try:
-            before, after = self._store.write(
-                lambda t: self._reserve(t, plan.user_id, restart_on=plan.port)
-            )
-        except NoFreeCard as error:
-            # What cannot be served just now is tried again; what somebody else has is not.
-            if error.reason != "unavailable":
-                self._restarts.lost(plan)
-                self._moves.tell(plan.port, plan.user_id)
-        except (AlreadyRunning, NotPermitted):
-            self._restarts.drop(plan.user_id)
-        else:
-            self._restarts.began(plan.user_id)
-            self._moves.announce(before, after)
-            self.wake()
-
-    def _reserve(
-        self, t: Tables, user_id: int, restart_on: int | None = None
-    ) -> tuple[Instance, Instance]:
-        user = t.users.get(user_id)
-        if user is None or not user.is_active:
-            raise NotPermitted("the account is disabled", reason="disabled")
-        if t.ports.of_user(user.id):
-            raise AlreadyRunning("your ComfyUI is running already")
-        if restart_on is not None and user.assigned_port not in {None, restart_on}:
-            raise NoFreeCard("the account has another port by now", reason="removed")
-        wanted = restart_on or user.assigned_port
-        row = scheduler.choose(self._rows_of_table(t), wanted, self.unavailable)
-        if user.workspace is None:
-            t.users.set_workspace(user.id, workspace.folder_name(user.id, user.username))
-        now = self._moves.clock()
-        launch_id = secrets.token_hex(8)
-        card = self._settings.row(row.port).card
-        t.usage.begin(launch_id, user, row.port, card, now, automatic=restart_on is not None)
-        reserved = {
-            "current_user_id": user.id,
-            "current_username": user.username,
-            "launch_id": launch_id,
-            "started_at": now,
-            "ready_at": None,
-            "deadline_at": self._steps.deadlines.begin(
-                launch_id, State.STARTING, self._settings.start_timeout
-            ),
-            "stop_reason": None,
-            **NO_FAULT,
-            "token": None,
-            "address": None,
-            "secret": new_token(),
-        }
-        actor = "manager" if restart_on else user.username
-        return row, self._moves.apply(t, row, Event.START, reserved, actor=actor)
+        return self._steps.doors.wanted()
 
     def stop(self, port: int, *, by: User, reason: str) -> Instance:
         """Begin to end the instance on a port; the watch does the rest.
@@ -213,7 +143,7 @@ class Lifecycle:
 
     def stop_all(self) -> list[Instance]:
         """Begin to end every instance, because the operator shuts the whole thing down."""
-        self._shutting_down = self.quarantine.shutting_down = True
+        self._starts.shutting_down = self.quarantine.shutting_down = True
         return [
             self._moves.move(
                 row, Event.STOP, self._steps.stopping(row, "shutdown"), actor="operator"
@@ -228,7 +158,7 @@ class Lifecycle:
 
     def instances(self) -> list[Instance]:
         """List every row of the port table, in its order."""
-        return self._store.read(self._rows_of_table)
+        return self._store.read(lambda t: rows_of_table(self._settings, t))
 
     def instance(self, port: int) -> Instance:
         """Give a port's row.
@@ -253,18 +183,9 @@ class Lifecycle:
         """Give the end of what an instance printed."""
         return self._launcher.logs(launch_id, max_bytes)
 
-    def note_checks(self, idle_counts: dict[str, int]) -> None:
-        """Write the idle seconds of each launch, for people and for the next start."""
-        if idle_counts:
-            self._store.write(lambda t: t.ports.note_checks(idle_counts))
-
     def note_activity(self, launch_id: str) -> None:
         """Write that a launch has just been seen at work."""
         self._store.write(lambda t: t.ports.note_activity(launch_id))
-
-    def _rows_of_table(self, t: Tables) -> list[Instance]:
-        rows = {row.port: row for row in t.ports.all()}
-        return [rows[row.port] for row in self._settings.ports if row.port in rows]
 
 
 __all__ = ["HOLDS_PORT", "Lifecycle"]

@@ -7,7 +7,7 @@ stopping. So a crash at any point heals with the next reconciliation.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from manager.errors import GateFailed
@@ -23,7 +23,7 @@ OPEN_STATES = frozenset({State.STARTING, State.RUNNING})
 def wanted_openings(rows: list[Instance]) -> dict[int, Opening]:
     """Give what each gate that is to be open needs, by port."""
     return {
-        row.port: Opening(row.token, row.secret, upstream=str(row.address))
+        row.port: Opening(row.token, row.secret, upstream=str(row.address), owner=row.user_id or 0)
         for row in rows
         if row.state in OPEN_STATES and row.token and row.address
     }
@@ -32,12 +32,20 @@ def wanted_openings(rows: list[Instance]) -> dict[int, Opening]:
 class Doors:
     """Keeps the gates as the store wants them."""
 
-    def __init__(self, store: Store, gate: Gate) -> None:
-        """Bind."""
+    def __init__(
+        self, store: Store, gate: Gate, is_shut: Callable[[Instance], bool] = lambda _row: False
+    ) -> None:
+        """Bind; ``is_shut`` tells of instances that work on with their gates closed."""
         self._store = store
         self._gate = gate
+        self._is_shut = is_shut
         self._lock = threading.Lock()
         self._withheld: set[int] = set()
+
+    def wanted(self) -> dict[int, Opening]:
+        """Give what each gate that is to be open needs, by port."""
+        rows = self._store.read(lambda t: t.ports.holding())
+        return wanted_openings([row for row in rows if not self._is_shut(row)])
 
     def open(self, port: int) -> None:
         """Make the gates as the store wants them, and make sure that this port's is served.
@@ -59,7 +67,7 @@ class Doors:
             GateFailed: Caddy refused or does not run; what was live stays.
         """
         with self._lock:
-            openings = wanted_openings(self._store.read(lambda t: t.ports.holding()))
+            openings = self.wanted()
             for port in self._withheld | ({without} if without is not None else set()):
                 openings.pop(port, None)
             return self._gate.apply(openings)

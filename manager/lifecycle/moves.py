@@ -11,7 +11,8 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
-from manager.records import AuditEntry, Instance
+from manager.gate.gate import new_token
+from manager.records import AuditEntry, Instance, User
 from manager.settings import Settings
 from manager.states import HOLDS_PORT, Event, State, advance
 from manager.store import Store, Tables
@@ -34,6 +35,21 @@ RELEASED: Mapping[str, object] = {
 """What a row loses when its port is free again."""
 
 
+def begun(user: User, launch_id: str, now: float) -> dict[str, object]:
+    """Give what a row gets when a port is reserved for a user's new launch."""
+    return {
+        "current_user_id": user.id,
+        "current_username": user.username,
+        "launch_id": launch_id,
+        "started_at": now,
+        "ready_at": None,
+        "stop_reason": None,
+        "token": None,
+        "address": None,
+        "secret": new_token(),
+    }
+
+
 class Moves:
     """Moves rows of one store."""
 
@@ -47,8 +63,9 @@ class Moves:
         """Bind; ``clock`` gives UTC epoch seconds."""
         self._settings = settings
         self._store = store
-        self._publish = publish
+        self.publish = publish
         self.clock = clock
+        self.observe: Callable[[Instance, Instance], None] = lambda _before, _after: None
 
     def move(
         self,
@@ -76,8 +93,12 @@ class Moves:
         values: Mapping[str, object] | None = None,
         *,
         actor: str = "manager",
+        evidence: str = "",
     ) -> Instance:
-        """Do the move's writing inside a transaction that is under way."""
+        """Do the move's writing inside a transaction that is under way.
+
+        ``evidence`` is what the move rests on, for the audit.
+        """
         now = self.clock()
         state = advance(row.state, event)
         written = dict(values or {})
@@ -89,19 +110,22 @@ class Moves:
             t.usage.ready(after.launch_id, now)
         if state not in HOLDS_PORT and row.launch_id:
             t.usage.end(row.launch_id, now, after.stop_reason or "died", after)
+            t.grants.remove(row.launch_id)
         detail = f"{row.state}->{state}"
         if event in (Event.STOP, Event.OVERDUE) or state is State.FAILED:
             detail += f" {after.stop_reason or 'died'}"
         subject = f"port {row.port} {holder.username or ''}".strip()
+        detail = f"{detail} {evidence}".rstrip()
         t.audit.add(AuditEntry(now, actor, f"instance_{event}", subject, detail))
         return after
 
     def tell(self, port: int, user_id: int) -> None:
         """Publish that something about a port changed other than its state."""
-        self._publish(frozenset({port}), frozenset({user_id}))
+        self.publish(frozenset({port}), frozenset({user_id}))
 
     def announce(self, before: Instance, after: Instance) -> None:
-        """Log a committed move and publish it."""
+        """Log a committed move, have it counted, and publish it."""
+        self.observe(before, after)
         holder = after if after.user_id is not None else before
         since = before.started_at if before.state in HOLDS_PORT else None
         seconds = f", {self.clock() - since:.1f} s after its start" if since else ""
@@ -117,4 +141,4 @@ class Moves:
             seconds,
         )
         users = {u for u in (before.user_id, after.user_id) if u is not None}
-        self._publish(frozenset({after.port}), frozenset(users))
+        self.publish(frozenset({after.port}), frozenset(users))

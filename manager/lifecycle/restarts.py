@@ -23,6 +23,7 @@ WINDOW_S = 1800.0
 
 GIVEN_UP = "given_up"
 TAKEN = "taken"
+MAINTENANCE = "maintenance"
 
 
 def recent(starts: Iterable[float], now: float) -> int:
@@ -132,8 +133,11 @@ class Restarts:
             plan = self._plans.pop(user_id, None)
         return plan is not None and not plan.over
 
-    def lost(self, plan: Plan) -> None:
-        """Note that a plan's port went to somebody else, unless the user changed it meanwhile."""
+    def lost(self, plan: Plan, over: str) -> None:
+        """Note why a plan will not be carried out, unless the user changed it meanwhile.
+
+        ``over`` is ``TAKEN``, its port went to somebody else, or ``MAINTENANCE``.
+        """
         with self._lock:
             if self._plans.get(plan.user_id) == plan:
-                self._plans[plan.user_id] = replace(plan, over=TAKEN)
+                self._plans[plan.user_id] = replace(plan, over=over)

@@ -13,19 +13,25 @@ import time
 from collections.abc import Callable, Mapping
 
 from manager.cards.sampler import Sampler
-from manager.comfyui import ComfyUI, QueueAnswer, Work
+from manager.comfyui import ComfyUI, Work
 from manager.errors import GateFailed, LaunchFailed, WorkspaceFailed
 from manager.gate.gate import Gate, new_token
 from manager.launcher.protocol import Launcher, Liveness
 from manager.lifecycle.deadlines import Deadlines
 from manager.lifecycle.doors import Doors
 from manager.lifecycle.ends import NO_FAULT, ORPHANED, Ends
+from manager.lifecycle.grants import Grants
 from manager.lifecycle.hangs import Hangs
+from manager.lifecycle.idle_end import IdleEnd
 from manager.lifecycle.launches import Launches
+from manager.lifecycle.limits import Limits
 from manager.lifecycle.moves import Moves
+from manager.lifecycle.parting import Parting
 from manager.lifecycle.quarantine import Quarantine
 from manager.lifecycle.readiness import ready_at, waiting_stage
+from manager.lifecycle.reservations import Reservations
 from manager.lifecycle.reviver import Reviver
+from manager.lifecycle.unfinished import Keeper
 from manager.records import Address, Instance
 from manager.settings import Settings
 from manager.states import Event, State
@@ -61,13 +67,19 @@ class Steps:
         self._launcher = launcher
         self._comfyui = comfyui
         self._launches = Launches(settings, store, launcher)
-        self.doors = Doors(store, gate)
+        self.limits = Limits(settings, store, moves.clock, monotonic)
+        self.reservations = Reservations(settings, store, sampler, moves.publish, moves.clock)
+        self.doors = Doors(store, gate, self.limits.is_shut)
         self.deadlines = Deadlines(moves.clock, monotonic)
         self.quarantine = Quarantine(settings, store, launcher, sampler, moves.clock, monotonic)
         self.ends = Ends(launcher, monotonic)
         self.hangs = Hangs(settings, launcher, monotonic)
         self.reviver = Reviver(settings, store, moves, monotonic)
-        self._monotonic = monotonic
+        self.grants = Grants(settings, store, moves, monotonic)
+        self.keeper = Keeper(settings, store, moves, comfyui)
+        self.parting = Parting(self.keeper, comfyui, monotonic)
+        self.idle_end = IdleEnd(store, moves, self.doors, self.grants, comfyui, self.stopping)
+        self.monotonic = monotonic
         self._launched: set[str] = set()
         self._stop_asked_at: dict[str, float] = {}
         self._gate_retry_at: dict[str, float] = {}
@@ -84,28 +96,6 @@ class Steps:
         if row.state is State.RUNNING:
             return self._running(row)
         return self._stopping(row)
-
-    def stop_if_idle(self, row: Instance) -> QueueAnswer:
-        """End a running instance for idleness, unless it has work after all.
-
-        The gate is closed first, so that no work can slip in between the last question and the
-        stop; if the answer is anything but «idle», the gate opens again with the same token.
-
-        Returns:
-            The last answer: «idle» means that it is being stopped.
-
-        Raises:
-            GateFailed: the gate could not be closed; nothing has changed.
-            LostRace: somebody else stopped it meanwhile.
-        """
-        with self.doors.withheld(row.port):
-            self.doors.reconcile()
-            answer = self._comfyui.queue(row.address, row.secret, fresh=True)
-            if answer.work is Work.IDLE:
-                self._moves.move(row, Event.STOP, self.stopping(row, "idle"))
-                return answer
-        self.doors.reconcile()
-        return answer
 
     def stop_if_hung(self, row: Instance, silent_seconds: float) -> None:
         """End a running instance that has not answered for so long, if the settings want it.
@@ -163,14 +153,14 @@ class Steps:
 
     def _open(self, row: Instance, address: Address) -> str:
         launch_id = row.launch_id or ""
-        if self._monotonic() < self._gate_retry_at.get(launch_id, 0):
+        if self.monotonic() < self._gate_retry_at.get(launch_id, 0):
             return "opening"
         if row.token is None or row.address != address:
             self._note(row, {"token": row.token or new_token(), "address": str(address)})
         try:
             self.doors.open(row.port)
         except GateFailed as error:
-            self._gate_retry_at[launch_id] = self._monotonic() + GATE_RETRY_S
+            self._gate_retry_at[launch_id] = self.monotonic() + GATE_RETRY_S
             self._note_gate_problem(row, f"the gate does not open: {error}")
             return "opening"
         fresh = {"ready_at": self._moves.clock(), "deadline_at": None, "idle_count": 0}
@@ -180,6 +170,7 @@ class Steps:
     def _running(self, row: Instance) -> str:
         report = self._launcher.poll(row.launch_id or "")
         if report.liveness is Liveness.GONE:
+            self.parting.died(row)
             return self._release_failed(row, "died", self.ends.died(row, report))
         self.ends.look(row, report)
         if not report.supervised and row.fault is None:
@@ -192,6 +183,10 @@ class Steps:
         closed = self._close(row)
         report = self._launcher.poll(launch_id)
         if report.liveness is not Liveness.GONE:
+            if not self.parting.over(row):
+                # The time for a polite end begins when this is over.
+                self.deadlines.begin(launch_id, State.STOPPING, self._settings.stop_timeout)
+                return "saving"
             self._end(row, launch_id)
             return "ending"
         if not closed:
@@ -208,7 +203,7 @@ class Steps:
         return "gone"
 
     def _end(self, row: Instance, launch_id: str) -> None:
-        now = self._monotonic()
+        now = self.monotonic()
         asked_at = self._stop_asked_at.get(launch_id)
         overdue = self.deadlines.over(row, self._settings.stop_timeout)
         if asked_at is None or (overdue and now - asked_at >= FORCE_AGAIN_S):
@@ -231,13 +226,13 @@ class Steps:
 
     def _close(self, row: Instance) -> bool:
         launch_id = row.launch_id or ""
-        if self._monotonic() < self._gate_retry_at.get(launch_id, 0):
+        if self.monotonic() < self._gate_retry_at.get(launch_id, 0):
             return False
         try:
             self.doors.reconcile(without=row.port)
         except GateFailed as error:
             self._note_gate_problem(row, f"the gate does not close: {error}")
-            self._gate_retry_at[launch_id] = self._monotonic() + GATE_RETRY_S
+            self._gate_retry_at[launch_id] = self.monotonic() + GATE_RETRY_S
             return False
         return True
 
@@ -258,6 +253,9 @@ class Steps:
         self.quarantine.forget(launch_id)
         self.ends.forget(launch_id)
         self.hangs.forget(launch_id)
+        self.limits.forget(launch_id)
+        self.grants.forget(launch_id)
+        self.parting.forget(launch_id)
         self._stop_asked_at.pop(launch_id, None)
         self._gate_retry_at.pop(launch_id, None)
         self._gate_problems.pop(launch_id, None)

@@ -11,20 +11,21 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from manager import runtime
 from manager.errors import ManagerError, StoreFailed
+from manager.store.audit_chain import chain_all
+from manager.store.keeping import BUSY_TIMEOUT_MS, FILE_MODE, keep_before_migration
 
 T = TypeVar("T")
 
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
-FILE_MODE = 0o600
-BUSY_TIMEOUT_MS = 5000
-"""For the rare second process (the operator's commands); the writer waits off the green loop."""
+AFTERWARDS: Mapping[int, Callable[[sqlite3.Connection], None]] = {18: chain_all}
+"""What a step has to do that SQL cannot, in the same transaction."""
 
 
 class Database:
@@ -44,11 +45,13 @@ class Database:
         try:
             self._make_private_file()
             self._writer = self._connect()
+            keep_before_migration(self._writer, path, latest_version())
             migrate(self._writer)
             for _ in range(pool_size):
                 reader = self._connect()
                 reader.execute("PRAGMA query_only = ON")
                 self._readers.put(reader)
+            self._data_version = self._seen()
         except (sqlite3.Error, OSError) as error:
             raise self._failed(error) from error
 
@@ -81,6 +84,34 @@ class Database:
             raise self._failed(error) from error
         finally:
             self._readers.put(reader)
+
+    def read_long(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Like ``read``, but off the green loop: for sums over years, not for single rows.
+
+        Raises:
+            StoreFailed: SQLite refused.
+        """
+        result: T = self.read(lambda connection: runtime.offload(work, connection))
+        return result
+
+    def changed_outside(self) -> bool:
+        """Tell whether another program has written since this was asked last.
+
+        Raises:
+            StoreFailed: SQLite refused.
+        """
+        with self._lock:
+            if self._closed:
+                return False
+            before, self._data_version = self._data_version, self._seen()
+        return before != self._data_version
+
+    def _seen(self) -> int:
+        # Other connections' writes alone change it, and every write of ours is of this one.
+        try:
+            return int(self._writer.execute("PRAGMA data_version").fetchone()[0])
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
 
     def close(self) -> None:
         """Close every connection; folds the write-ahead log into the file.
@@ -188,6 +219,8 @@ def _step(connection: sqlite3.Connection, number: int, script: str) -> None:
             # One by one: ``executescript`` would commit the transaction first.
             for statement in statements(script):
                 connection.execute(statement)
+            if number in AFTERWARDS:
+                AFTERWARDS[number](connection)
             connection.execute(f"PRAGMA user_version = {number}")
 
 
@@ -199,6 +232,21 @@ def statements(script: str) -> Iterator[str]:
         if sqlite3.complete_statement(text):
             yield text
             text = ""
+
+
+def version_of(path: Path) -> int | None:
+    """Give the schema version of a file, changing nothing; None where there is no database."""
+    try:
+        uri = f"{path.resolve().as_uri()}?mode=ro"
+        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_MS / 1000)
+    except sqlite3.Error:
+        return None
+    try:
+        return _version(connection)
+    except sqlite3.Error:
+        return None
+    finally:
+        connection.close()
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection | None:

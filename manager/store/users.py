@@ -42,11 +42,6 @@ class Users:
         """Find an account by its exact name."""
         return self._one("username = ?", username)
 
-    def name_taken(self, username: str) -> bool:
-        """Tell whether a name is in use; ``Bob`` and ``bob`` would be one person to people."""
-        names = self._connection.execute("SELECT username FROM users")
-        return any(row[0].casefold() == username.casefold() for row in names)
-
     def all(self) -> list[User]:
         """List the accounts by name."""
         rows = self._connection.execute(f"SELECT {_COLUMNS} FROM users ORDER BY username")  # noqa: S608
@@ -103,6 +98,14 @@ class Users:
         """Remove an account; its sessions go with it, its use and audit stay."""
         # A failed row keeps no user; only a held one does, and that one forbids the deletion.
         self._connection.execute("DELETE FROM users WHERE id = ?", (user_id,))
+
+    def last_logins(self) -> dict[int, float]:
+        """Give the newest login of each account, by id; of an earlier one of the same name none."""
+        rows = self._connection.execute(
+            "SELECT id, (SELECT max(at) FROM audit WHERE action = 'login' AND actor = username "
+            "AND at >= CAST(strftime('%s', created_at) AS REAL)) AS at FROM users"
+        )
+        return {row["id"]: row["at"] for row in rows if row["at"] is not None}
 
     def active_admins(self) -> int:
         """Count the admins who can log in."""

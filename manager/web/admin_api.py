@@ -2,31 +2,53 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
+from pydantic import Field
 
 from manager.accounts import UNCHANGED
-from manager.errors import NotFound, NotRunning
+from manager.errors import Conflict, NotFound, NotRunning
 from manager.records import Instance
 from manager.states import STOPPABLE
-from manager.web import bodies, views
-from manager.web.api import log_bytes
-from manager.web.guard import current_user
+from manager.web import bodies, logs, places, views
+from manager.web.answers import Log
+from manager.web.answers.admin import (
+    GivenPassword,
+    LeftoversOnly,
+    LineOnly,
+    Overview,
+    QuarantineOnly,
+    UserDeleted,
+)
+from manager.web.answers.instances import AccountOnly, InstanceOnly
+from manager.web.contract import contract
+from manager.web.guard import current_user, no_rights_by_token
+from manager.web.logs import LOG_FILE, LogQuery
 from manager.web.services import services
 
 admin_api = Blueprint("admin_api", __name__, url_prefix="/api/admin")
 
 
+class Sooner(bodies.Query):
+    """In how many seconds an announcement ends."""
+
+    seconds: Annotated[bodies.QueryNumber, Field(ge=0, le=999_999)] = 0
+
+
 @admin_api.get("/overview")
+@contract(Overview)
 def overview() -> ResponseReturnValue:
     """Give everything the admin page shows."""
     return services().live.snapshot()
 
 
 @admin_api.post("/users")
-def create_user() -> ResponseReturnValue:
-    """Make an account."""
-    body = bodies.read(bodies.NewUser)
+@contract(AccountOnly, status=201, refuses=(Conflict,))
+def create_user(body: bodies.NewUser) -> ResponseReturnValue:
+    """Make an account; a token makes no admins."""
+    no_rights_by_token(body.is_admin)
     user = services().manager.accounts.create_user(
         current_user(),
         body.username,
@@ -39,9 +61,13 @@ def create_user() -> ResponseReturnValue:
 
 
 @admin_api.patch("/users/<int:user_id>")
-def update_user(user_id: int) -> ResponseReturnValue:
-    """Change an account; disabling it also ends its instance and its sessions."""
-    body = bodies.read(bodies.UserChange)
+@contract(AccountOnly, refuses=(NotFound, Conflict))
+def update_user(user_id: int, body: bodies.UserChange) -> ResponseReturnValue:
+    """Change an account; disabling it also ends its instance, sessions and tokens.
+
+    A token does not change who is an admin.
+    """
+    no_rights_by_token(body.is_admin is not None)
     house = services()
     user = house.manager.accounts.update_user(
         current_user(),
@@ -65,6 +91,7 @@ def _stop_of(user_id: int) -> None:
 
 
 @admin_api.delete("/users/<int:user_id>")
+@contract(UserDeleted, refuses=(NotFound, Conflict))
 def delete_user(user_id: int) -> ResponseReturnValue:
     """Remove an account that holds no port; its workspace stays on disk."""
     services().manager.accounts.delete_user(current_user(), user_id)
@@ -73,6 +100,7 @@ def delete_user(user_id: int) -> ResponseReturnValue:
 
 
 @admin_api.post("/users/<int:user_id>/reset-password")
+@contract(GivenPassword, refuses=(NotFound,), by_token=False)
 def reset_password(user_id: int) -> ResponseReturnValue:
     """Set a generated password and show it, this once."""
     generated = services().manager.accounts.reset_password(current_user(), user_id)
@@ -81,6 +109,7 @@ def reset_password(user_id: int) -> ResponseReturnValue:
 
 
 @admin_api.post("/ports/<int:port>/stop")
+@contract(InstanceOnly, status=202, refuses=(NotFound, NotRunning))
 def stop_port(port: int) -> ResponseReturnValue:
     """Begin the end of whatever holds a port."""
     manager, instance = services().manager, _instance(port)
@@ -91,15 +120,21 @@ def stop_port(port: int) -> ResponseReturnValue:
 
 
 @admin_api.get("/ports/<int:port>/log")
-def port_log(port: int) -> ResponseReturnValue:
+@contract(Log, refuses=(NotFound,))
+def port_log(port: int, query: LogQuery) -> ResponseReturnValue:
     """Give the end of what a port's instance printed."""
-    instance = _instance(port)
-    if instance.launch_id is None:
-        return {"log": ""}
-    return {"log": services().manager.lifecycle.log_tail(instance.launch_id, log_bytes())}
+    return logs.log_view(_instance(port).launch_id, query)
+
+
+@admin_api.get("/ports/<int:port>/log.txt")
+@contract(LOG_FILE, refuses=(NotFound,))
+def port_log_as_file(port: int) -> ResponseReturnValue:
+    """Give the same as a file, and more of it."""
+    return logs.log_file(_instance(port).launch_id, f"comfyui-{port}")
 
 
 @admin_api.post("/leftovers/<launch_id>/stop")
+@contract(LeftoversOnly, status=202, refuses=(NotFound,))
 def stop_leftover(launch_id: str) -> ResponseReturnValue:
     """Begin the end of a launch that belongs to no row."""
     house = services()
@@ -107,13 +142,32 @@ def stop_leftover(launch_id: str) -> ResponseReturnValue:
     return {"leftovers": views.leftovers_view(house.manager)}, 202
 
 
+@admin_api.delete("/line/<int:user_id>")
+@contract(LineOnly, refuses=(NotFound,))
+def remove_from_line(user_id: int) -> ResponseReturnValue:
+    """Take somebody out of the waiting line."""
+    house = services()
+    house.manager.lifecycle.line.leave(user_id, by=current_user())
+    return {"line": places.whole_line_view(house.manager)}
+
+
 @admin_api.post("/ports/<int:port>/release")
+@contract(QuarantineOnly, refuses=(NotFound,))
 def release_port(port: int) -> ResponseReturnValue:
     """Give a port free that is held back."""
     house = services()
     house.manager.lifecycle.quarantine.release(port, by=current_user())
     house.live.changed(frozenset({port}), frozenset())
     return {"quarantine": views.quarantine_view(house.manager)}
+
+
+@admin_api.delete("/ports/<int:port>/keep-awake")
+@contract(InstanceOnly, refuses=(NotFound, NotRunning))
+def end_awake_of(port: int, query: Sooner) -> ResponseReturnValue:
+    """End somebody's announcement, or shorten it to ``seconds`` from now."""
+    manager = services().manager
+    manager.lifecycle.grants.end_awake(port, by=current_user(), own=False, seconds=query.seconds)
+    return {"instance": views.instance_view(manager, _instance(port))}
 
 
 def _instance(port: int) -> Instance:

@@ -1,7 +1,8 @@
 """From errors to answers: the only place that knows HTTP numbers.
 
-Every refusal leaves in one shape, ``{"error": {"code", "key", "message"}}`` under ``/api`` and a
-page elsewhere. A fault says nothing of itself but an id that stands in the log beside it.
+Every refusal leaves in one shape, ``{"error": {"code", "key", "message"}}`` under ``/api``, with
+``field`` where one is to blame, and as a page elsewhere. A fault says nothing of itself but an id
+that stands in the log beside it.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ STATUS: dict[type[errors.ManagerError], int] = {
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.NoFreeCard: 409,
+    errors.LimitReached: 409,
     errors.AlreadyRunning: 409,
     errors.NotRunning: 409,
     errors.TooManyAttempts: 429,
@@ -34,6 +36,8 @@ STATUS: dict[type[errors.ManagerError], int] = {
     errors.ManagerError: 500,
 }
 """Numbers by class; a class that is not here takes its nearest ancestor's."""
+
+NOT_AUTHENTICATED = 401
 
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 
@@ -57,12 +61,12 @@ def wants_json() -> bool:
 
 
 def answer(
-    code: str, message: str, status: int, *, key: str = "", detail: str = ""
+    code: str, message: str, status: int, *, key: str = "", detail: str = "", field: object = None
 ) -> ResponseReturnValue:
     """Give a refusal in the shape the asker reads."""
     if wants_json():
-        body = {"error": {"code": code, "key": key or code, "message": message}}
-        return jsonify(body), status
+        told = {"code": code, "key": key or code, "message": message}
+        return jsonify({"error": told | ({"field": field} if field else {})}), status
     page = render_template("error.html", status=status, message=message, detail=detail)
     return page, status
 
@@ -77,7 +81,11 @@ def _on_manager_error(error: errors.ManagerError) -> ResponseReturnValue:
         if isinstance(error, errors.PasswordChangeRequired):
             return redirect(url_for("pages.password"))
     text = i18n.error_text(error, i18n.language())
-    response = make_response(answer(error.code, text, status, key=error.key))
+    field = error.params.get("field")
+    response = make_response(answer(error.code, text, status, key=error.key, field=field))
+    if status == NOT_AUTHENTICATED and wants_json():
+        # What a script may show instead (RFC 9110, section 11.6.1); no browser asks for it.
+        response.headers["WWW-Authenticate"] = 'Bearer realm="comfyui-manager"'
     if isinstance(error, errors.TooManyAttempts):
         response.headers["Retry-After"] = str(error.retry_after)
     return response

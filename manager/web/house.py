@@ -12,21 +12,37 @@ from typing import Protocol
 from manager.accounts import Unchanged
 from manager.records import Instance, Leftover, Node, Quarantined, Restart, Usage, User
 from manager.settings import Settings
+from manager.web.house_audit import WithAudit
 from manager.web.house_cards import Card as Card
-from manager.web.house_cards import Sampler
+from manager.web.house_cards import Remembered, Sampler
+from manager.web.house_disk import WithDisk
+from manager.web.house_idle import Grants, Kept
+from manager.web.house_idle import Reading as Reading
+from manager.web.house_line import Line, WithLineHistory
+from manager.web.house_measures import Load, Measures
+from manager.web.house_notices import WithAnnouncements, WithSwitch
+from manager.web.house_people import WithPeople
+from manager.web.house_progress import Followed
+from manager.web.house_rules import Rules
+from manager.web.house_sessions import WithOwnSessions
+from manager.web.house_tokens import WithApiTokens
+from manager.web.house_usage import Book
 
 OnChange = Callable[[frozenset[int], frozenset[int]], None]
 """Called with the ports and the user ids that changed; must return at once."""
 
 
-class Accounts(Protocol):
+class Accounts(WithOwnSessions, WithPeople, Protocol):
     """Users, passwords and sessions."""
 
     def login(self, username: str, password: str, address: str, /) -> tuple[User, str]:
         """Check name and password and begin a session."""
 
-    def who(self, sid: str, /) -> User | None:
-        """Say whose session this is."""
+    def who(self, sid: str, address: str | None = None, /) -> User | None:
+        """Say whose session this is, with the rights of a visitor at that address."""
+
+    def at(self, user: User, address: str, /) -> User:
+        """Give a user with the rights of a visitor at that address."""
 
     def logout(self, sid: str, /) -> None:
         """End one session."""
@@ -94,7 +110,7 @@ class Quarantine(Protocol):
         """Give one free."""
 
 
-class Lifecycle(Protocol):
+class Lifecycle(Rules, WithSwitch, Protocol):
     """Starting, stopping and looking at instances."""
 
     def start(self, user: User, /) -> Instance:
@@ -109,6 +125,22 @@ class Lifecycle(Protocol):
     @property
     def unavailable(self) -> Mapping[int, str]:
         """Give the ports that are not given out now, and why."""
+
+    @property
+    def line(self) -> Line:
+        """Who waits for a port."""
+
+    @property
+    def book(self) -> Book:
+        """What sessions were used for."""
+
+    @property
+    def grants(self) -> Grants:
+        """What users have asked for against the idle limit."""
+
+    @property
+    def unfinished(self) -> Kept:
+        """Prompts of earlier sessions."""
 
     @property
     def leftovers(self) -> Leftovers:
@@ -143,38 +175,6 @@ class Lifecycle(Protocol):
         """Give the end of what an instance printed."""
 
 
-class Reading(Protocol):
-    """What the watch saw last on a port."""
-
-    @property
-    def stage(self) -> str:
-        """How far a start or an end got."""
-
-    @property
-    def running(self) -> int | None:
-        """Jobs being worked on."""
-
-    @property
-    def pending(self) -> int | None:
-        """Jobs waiting."""
-
-    @property
-    def idle_seconds(self) -> float:
-        """Seconds without work."""
-
-    @property
-    def idle_left(self) -> float | None:
-        """Seconds until the instance is ended for want of work."""
-
-    @property
-    def responding(self) -> bool:
-        """Whether the last question was answered."""
-
-    @property
-    def hung_since(self) -> float | None:
-        """Since when it has been silent, once that is called a hang."""
-
-
 class GateHealth(Protocol):
     """How Caddy is."""
 
@@ -189,6 +189,10 @@ class GateHealth(Protocol):
     @property
     def problem(self) -> str | None:
         """What is wrong, in English."""
+
+    @property
+    def certificate_until(self) -> float | None:
+        """When the operator's certificate ends, in UTC epoch seconds; None without one."""
 
 
 class Watch(Protocol):
@@ -205,42 +209,16 @@ class Gate(Protocol):
         """Say how Caddy is; cheap."""
 
 
-class LoadReading(Protocol):
-    """How busy the machine is. Sizes in bytes."""
-
-    @property
-    def cpu_percent(self) -> float:
-        """All cores together, 0 to 100."""
-
-    @property
-    def memory_percent(self) -> float:
-        """Share in use."""
-
-    @property
-    def memory_used(self) -> int:
-        """In use."""
-
-    @property
-    def memory_total(self) -> int:
-        """Installed."""
-
-    @property
-    def disk_percent(self) -> float:
-        """Share in use of the data folder's disk."""
-
-    @property
-    def disk_free(self) -> int:
-        """Free on the data folder's disk."""
-
-
-class Load(Protocol):
-    """The machine's load."""
-
-    def latest(self) -> LoadReading | None:
-        """Give the newest reading."""
-
-
-class Manager(Protocol):
+class Manager(
+    Followed,
+    Remembered,
+    WithAnnouncements,
+    WithApiTokens,
+    WithAudit,
+    WithLineHistory,
+    WithDisk,
+    Protocol,
+):
     """All rooms, built."""
 
     @property
@@ -278,6 +256,14 @@ class Manager(Protocol):
     @property
     def secret_key(self) -> bytes:
         """What signs cookies."""
+
+    @property
+    def measures(self) -> Measures:
+        """What is counted for Prometheus."""
+
+    @property
+    def metrics_token(self) -> str:
+        """What Prometheus shows; never empty."""
 
     def on_change(self, callback: OnChange, /) -> None:
         """Ask to be told of changes."""

@@ -6,14 +6,22 @@ from flask import Blueprint, g, redirect, render_template, request, session, url
 from flask.typing import ResponseReturnValue
 
 from manager import __version__
-from manager.errors import BadInput, NotAuthenticated, Refused, TooManyAttempts
-from manager.web import i18n, views
+from manager.errors import BadInput, NoFreeCard, NotAuthenticated, Refused, TooManyAttempts
+from manager.web import bodies, i18n, standing, usage, views
+from manager.web.doctor import doctor_view
 from manager.web.errors import status_of
 from manager.web.guard import SESSION_KEY, current_sid, current_user
+from manager.web.https import https_view
 from manager.web.isolation import isolation_view
+from manager.web.people_view import people_view
 from manager.web.services import services
 
 pages = Blueprint("pages", __name__)
+
+WORTH_WAITING = frozenset(
+    {"all", "all_reserved", "assigned", "line", "maintenance", "reserved", "unavailable"}
+)
+"""Why there was no card for a start, where waiting in line may help."""
 
 LANGUAGE_COOKIE_S = 365 * 24 * 3600
 
@@ -24,13 +32,47 @@ def user() -> ResponseReturnValue:
     house = services()
     address = views.Address.of(request.environ)
     state = views.user_state(house.manager, current_user(), address, house.revision.next())
-    return render_template("user.html", state=state)
+    use = usage.own_view(house.manager, current_user())
+    return render_template("user.html", state=state, use=use)
+
+
+@pages.get("/open")
+def open_when_ready() -> ResponseReturnValue:
+    """Show a page that waits for the user's start and then goes to the workspace by itself.
+
+    It is opened beside the user's own page, by a click there and without a tie to it. The address
+    of the workspace stands in it as in that page; nothing redirects there, and no log sees it.
+    """
+    house = services()
+    address = views.Address.of(request.environ)
+    state = views.user_state(house.manager, current_user(), address, house.revision.next())
+    return render_template("open.html", state=state)
 
 
 @pages.post("/start")
 def start() -> ResponseReturnValue:
     """Begin an instance for a page without a script."""
-    services().start(current_user())
+    try:
+        services().start(current_user())
+    except NoFreeCard as error:
+        if error.reason not in WORTH_WAITING:
+            raise
+        # The page says that all is taken, and offers the line.
+    return redirect(url_for("pages.user"))
+
+
+@pages.post("/line")
+def join_line() -> ResponseReturnValue:
+    """Put the user into the waiting line, for a page without a script."""
+    services().manager.lifecycle.line.join(current_user())
+    return redirect(url_for("pages.user"))
+
+
+@pages.post("/line/leave")
+def leave_line() -> ResponseReturnValue:
+    """Take the user out of the line, for a page without a script."""
+    user = current_user()
+    services().manager.lifecycle.line.leave(user.id, by=user)
     return redirect(url_for("pages.user"))
 
 
@@ -51,19 +93,32 @@ def cancel_restart() -> ResponseReturnValue:
 @pages.get("/admin")
 def admin() -> ResponseReturnValue:
     """Show the admins' page."""
-    house = services()
+    house, period = services(), bodies.read_query(usage.UsageQuery)
     return render_template(
         "admin.html",
         overview=house.live.snapshot(),
-        settings=views.settings_view(house.manager.settings),
         nodes=[isolation_view(node) for node in house.manager.lifecycle.nodes()],
+        use=usage.admin_view(house.manager, period.period, period.by),
+        people=people_view(house.manager),
+        doctor=doctor_view(),
+        https=https_view(house.manager.settings),
+    )
+
+
+@pages.get("/wall")
+def wall() -> ResponseReturnValue:
+    """Show the cards for a screen on a wall; for admins, as names on it are people's."""
+    overview = services().live.snapshot()
+    return render_template(
+        "wall.html", overview=overview, columns=standing.columns(len(overview["ports"]))
     )
 
 
 @pages.route("/login", methods=["GET", "POST"])
 def login() -> ResponseReturnValue:
     """Show the login form, or check it; works without a script."""
-    if request.method == "GET":
+    # Not «GET»: a HEAD, which anybody's page may have sent, is no try.
+    if request.method != "POST":
         return redirect(url_for("pages.user")) if g.user else render_template("login.html")
     username, password = request.form.get("username", ""), request.form.get("password", "")
     try:
@@ -103,7 +158,7 @@ def logout() -> ResponseReturnValue:
 def password() -> ResponseReturnValue:
     """Show the form for a new password, or take it; works without a script."""
     asking = current_user()
-    if request.method == "GET":
+    if request.method != "POST":
         return render_template("password.html")
     try:
         if request.form.get("new_password") != request.form.get("repeat_password"):
@@ -123,21 +178,29 @@ def language() -> ResponseReturnValue:
     chosen = request.form.get("language", "")
     if chosen not in i18n.LANGUAGES:
         raise BadInput("there is no such language", reason="language")
-    response = redirect(_own_path(request.form.get("next", "")))
+    response = redirect(own_path(request.form.get("next", "")))
     response.set_cookie(
         i18n.COOKIE,
         chosen,
         max_age=LANGUAGE_COOKIE_S,
         httponly=True,
         samesite="Lax",
-        secure=services().manager.settings.cookie_secure,
+        secure=services().manager.settings.https,
     )
     return response
 
 
-def _own_path(wanted: str) -> str:
+OWN_PAGES = frozenset(
+    {
+        *("/", "/account", "/account/tokens", "/admin", "/admin/audit", "/admin/tokens"),
+        *("/charts", "/login", "/open", "/password", "/settings", "/wall"),
+    }
+)
+
+
+def own_path(wanted: str) -> str:
     """Keep a redirect on this site: the path of one of our own pages, or the start."""
-    return wanted if wanted in {"/", "/admin", "/login", "/password"} else "/"
+    return wanted if wanted in OWN_PAGES else "/"
 
 
 @pages.get("/healthz")

@@ -12,8 +12,10 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from manager import runtime
 from manager.errors import SettingsError
+from manager.gate import page
 from manager.settings import Settings
 from manager.web.app import create_app
+from manager.web.behind import BehindCaddy
 from manager.web.house import Manager
 from manager.web.live import Live
 from manager.web.services import EXTENSION
@@ -61,14 +63,18 @@ def serve(manager: Manager) -> Server:
     Raises:
         SettingsError: the address cannot be listened on; nothing has been started.
     """
-    listener = listen(manager.settings)
+    settings = manager.settings
+    behind_caddy = settings.tls != "off"
+    listener = page.listen(settings) if behind_caddy else listen(settings)
     app = create_app(manager)
     create_socketio(app, manager)
+    if behind_caddy:
+        app.wsgi_app = BehindCaddy(app.wsgi_app, page.secret(settings))  # type: ignore[method-assign]
     live: Live = app.extensions[EXTENSION].live
     telling = threading.Thread(target=live.run, name="telling", daemon=True)
     telling.start()
     # Before the server takes the listener over, and may close it.
-    url = _url(manager.settings, listener)
+    url = _url(settings, settings.manager_port if behind_caddy else listener.getsockname()[1])
     return Server(url, _begin(listener, app), live, telling)
 
 
@@ -103,9 +109,10 @@ def _cannot_listen(host: str, port: int, error: OSError) -> SettingsError:
     )
 
 
-def _url(settings: Settings, listener: socket.socket) -> str:
+def _url(settings: Settings, port: int) -> str:
+    scheme = "http" if settings.tls == "off" else "https"
     host = "localhost" if settings.manager_host in WILDCARDS else settings.manager_host
-    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _begin(listener: socket.socket, app: Flask) -> HttpServer:
@@ -128,7 +135,9 @@ class ThreadedHttpServer:
 
     def __init__(self, listener: socket.socket, app: Flask) -> None:
         """Begin to serve in a thread."""
-        host, port = listener.getsockname()[:2]
+        host, port = "unix://", 0
+        if listener.family != socket.AF_UNIX:
+            host, port = listener.getsockname()[:2]
         self._server = make_server(
             host, port, app, threaded=True, request_handler=_QuietHandler, fd=listener.fileno()
         )

@@ -10,6 +10,7 @@ from flask_socketio import SocketIO
 from socketio.exceptions import ConnectionRefusedError as Refusal  # type: ignore[import-untyped]
 
 from manager import runtime
+from manager.web.cookies import is_doubled
 from manager.web.guard import SESSION_KEY, own_origin
 from manager.web.house import Manager
 from manager.web.live import Live
@@ -43,6 +44,8 @@ def create_socketio(app: Flask, manager: Manager) -> SocketIO:
 
     @socketio.on("connect")
     def on_connect(_auth: object = None) -> None:
+        if is_doubled(request.environ, app.config["SESSION_COOKIE_NAME"]):
+            raise Refusal(NOT_AUTHENTICATED)
         address = Address.of(request.environ)
         connection_id = str(request.sid)  # type: ignore[attr-defined]
         if live.admit(connection_id, str(session.get(SESSION_KEY, "")), address) is None:

@@ -10,18 +10,26 @@ import dataclasses
 import math
 import threading
 import time
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from manager import settings as settings_module
 from manager.lifecycle.reasons import signal_name
 from manager.ports import PortRow
 from manager.records import Instance, Restart, Usage, User
 from manager.settings import Settings
-from manager.states import HOLDS_PORT, State, actions
+from manager.states import HOLDS_PORT, STOPPABLE, State, actions
+from manager.web import idleness, rules
 from manager.web.cards import cards_view
 from manager.web.house import Card, Manager
+from manager.web.machine import gate_view, load_view
+from manager.web.notices import notices_view, service_view
+from manager.web.pacing import slowdown
+from manager.web.places import UNHAPPY_ENDS, availability, line_view, phase, whole_line_view
+from manager.web.progress import progress_view
+from manager.web.standing import with_standings
+from manager.web.starting import start_view
 
 View = dict[str, Any]
 
@@ -31,19 +39,22 @@ LOG_TAIL_BYTES = 4096
 KIND_NAMES = {"ascend": "Ascend NPU", "cuda": "CUDA GPU", "rocm": "ROCm GPU", "cpu": "CPU"}
 """What people call the kinds; the same in every language."""
 
-UNHAPPY_ENDS = frozenset({"overdue", "died", "launch_failed", "hung"})
-
 
 @dataclass(frozen=True)
 class Address:
-    """How the visitor's browser reached us; links to a workspace take the same road."""
+    """How the visitor's browser reached us; links to a workspace take the same road.
+
+    ``remote`` is the visitor's own address, on which an admin's rights may depend.
+    """
 
     host: str
+    remote: str = ""
 
     @classmethod
     def of(cls, environ: Mapping[str, Any]) -> Address:
-        """Read the host name from a request, without its port."""
-        return cls(bare_host(str(environ.get("HTTP_HOST", ""))))
+        """Read from a request the host name, without its port, and where it came from."""
+        host = bare_host(str(environ.get("HTTP_HOST", "")))
+        return cls(host, str(environ.get("REMOTE_ADDR") or ""))
 
 
 def bare_host(host: str) -> str:
@@ -81,6 +92,12 @@ def user_view(user: User) -> View:
     }
 
 
+def disk_total(manager: Manager, user: User) -> int | None:
+    """Say how many bytes a user's folders take; None where that was not told yet."""
+    known = manager.disk.of_user(user.id)
+    return known.total if known else None
+
+
 def usage_view(manager: Manager, usage: Usage | None) -> View | None:
     """Show how a session of use went; with the last log lines when it ended badly."""
     if usage is None:
@@ -89,7 +106,7 @@ def usage_view(manager: Manager, usage: Usage | None) -> View | None:
         name: getattr(usage, name)
         for name in ("port", "card", "started_at", "ready_at", "ended_at", "end_reason", "fault")
     }
-    view |= _reason(usage)
+    view |= {**_reason(usage), "evidence": idleness.evidence_view(usage)}
     unhappy = usage.end_reason in UNHAPPY_ENDS
     view["log_tail"] = (
         manager.lifecycle.log_tail(usage.launch_id, LOG_TAIL_BYTES) if unhappy else None
@@ -121,8 +138,7 @@ def restart_view(restart: Restart | None) -> View | None:
 
 def instance_view(manager: Manager, instance: Instance) -> View:
     """Show an instance without its secrets, as admins may see it."""
-    settings = manager.settings
-    row = settings.row(instance.port)
+    row = manager.settings.row(instance.port)
     reading = manager.watch.reading(instance.port) if instance.state in HOLDS_PORT else None
     card = _card(manager, row)
     return {
@@ -138,11 +154,11 @@ def instance_view(manager: Manager, instance: Instance) -> View:
         "username": instance.username,
         "running": reading.running if reading else None,
         "pending": reading.pending if reading else None,
-        "idle_seconds": _whole(reading.idle_seconds) if reading else None,
-        "idle_left": _whole(reading.idle_left) if reading else None,
-        "idle_timeout": settings.idle_timeout,
+        **idleness.verdict_view(manager, instance, reading),
         "responding": reading.responding if reading else None,
         "hung_since": reading.hung_since if reading else None,
+        "progress": progress_view(manager, instance, reading),
+        "time": rules.time_view(manager, instance) if instance.state in STOPPABLE else None,
         "started_at": instance.started_at,
         "ready_at": instance.ready_at,
         "stop_reason": instance.stop_reason,
@@ -152,23 +168,23 @@ def instance_view(manager: Manager, instance: Instance) -> View:
     }
 
 
-def _whole(seconds: float | None) -> int | None:
-    return None if seconds is None else int(seconds)
-
-
 def _card(manager: Manager, row: PortRow) -> Card | None:
     return next((card for card in manager.cards if card.card == row.card), None)
 
 
 def own_instance_view(manager: Manager, instance: Instance, address: Address) -> View:
     """Show an instance to its owner, with the links that carry its token."""
-    view = instance_view(manager, instance)
+    view = instance_view(manager, instance) | idleness.asked_view(manager, instance)
+    if view["progress"] is not None:
+        reading = manager.watch.reading(instance.port)
+        view["progress"] = progress_view(manager, instance, reading, own=True)
+    view["start"] = start_view(manager, instance)
     view["workspace_url"] = view["external_url"] = None
-    if instance.state is State.RUNNING and instance.token:
+    shut = bool(view["time"] and view["time"]["shut"])
+    if instance.state is State.RUNNING and instance.token and not shut:
         host = _host(manager.settings, address)
         query = f"?token_{instance.port}={instance.token}"
-        # The gates speak plain HTTP; with COOKIE_SECURE something in front of them speaks HTTPS.
-        scheme = "https" if manager.settings.cookie_secure else "http"
+        scheme = "https" if manager.settings.https else "http"
         view["workspace_url"] = f"{scheme}://{host}:{view['workspace_port']}/{query}"
         view["external_url"] = f"{scheme}://{host}:{view['external_port']}/{query}"
     return view
@@ -179,62 +195,33 @@ def _host(settings: Settings, address: Address) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def availability(manager: Manager, user: User) -> View:
-    """Say how many of the ports that a user may take are free."""
-    instances = manager.lifecycle.instances()
-    allowed = [i for i in instances if user.assigned_port in (None, i.port)]
-    closed = manager.lifecycle.unavailable
-    unheld = [i for i in allowed if i.state not in HOLDS_PORT]
-    free = [i for i in unheld if i.port not in closed]
-    return {"free": len(free), "total": len(allowed), "held_back": len(unheld) - len(free)}
-
-
 def user_state(manager: Manager, user: User, address: Address, revision: int) -> View:
     """Show a user everything about his own work."""
     instance = manager.lifecycle.of_user(user.id)
     usage = None if instance else manager.lifecycle.last_usage(user.id)
-    cards = availability(manager, user)
+    cards, line = availability(manager, user), line_view(manager, user)
+    notices = notices_view(manager, user)
+    limits = rules.own_limits_view(manager, user, instance)
     return {
         "user": user_view(user),
-        "phase": _phase(instance, usage, cards),
+        "phase": phase(instance, usage, cards, line, _blocked(notices, limits["blocked"])),
         "instance": own_instance_view(manager, instance, address) if instance else None,
         "last_usage": usage_view(manager, usage),
         "restart": None if instance else restart_view(manager.lifecycle.restart_of(user.id)),
         "cards": cards,
+        "limits": limits,
+        "reservation": rules.reservation_view(manager, user, instance),
+        "kept": idleness.kept_view(manager, user),
+        "slowdown": slowdown(manager),
+        "line": None if instance else line,
+        "notices": notices,
         "revision": revision,
     }
 
 
-def _phase(instance: Instance | None, usage: Usage | None, cards: View) -> str:
-    """Say which face the page shows: the instance's state, or why there is none."""
-    if instance:
-        return str(instance.state)
-    if cards["free"] == 0:
-        if cards["total"] and cards["held_back"] == cards["total"]:
-            return "held_back"
-        return "full" if cards["total"] else "no_port"
-    return "failed" if usage and usage.end_reason in UNHAPPY_ENDS else "idle"
-
-
-def load_view(manager: Manager) -> View | None:
-    """Show how busy the machine is, in whole percent and bytes."""
-    reading = manager.load.latest()
-    if reading is None:
-        return None
-    return {
-        "cpu_percent": round(reading.cpu_percent),
-        "memory_percent": round(reading.memory_percent),
-        "memory_used": reading.memory_used,
-        "memory_total": reading.memory_total,
-        "disk_percent": round(reading.disk_percent),
-        "disk_free": reading.disk_free,
-    }
-
-
-def gate_view(manager: Manager) -> View:
-    """Show how Caddy is."""
-    health = manager.gate.watch()
-    return {"running": health.running, "version": health.version, "problem": health.problem}
+def _blocked(notices: View, by_limits: str | None) -> str | None:
+    """Say why somebody may not start whatever is free; what he is allowed comes first."""
+    return by_limits or ("maintenance" if notices["maintenance"] else None)
 
 
 def leftovers_view(manager: Manager) -> list[View]:
@@ -260,41 +247,35 @@ def quarantine_view(manager: Manager) -> list[View]:
     ]
 
 
+def _by_name(user: User) -> str:
+    """Put names as people look for them: neither capitals nor accents matter."""
+    letters = unicodedata.normalize("NFKD", user.username).casefold()
+    return "".join(sign for sign in letters if not unicodedata.combining(sign))
+
+
 def overview(manager: Manager, sequence: int) -> View:
     """Show an admin everything, without a token in it."""
-    return {
-        "ports": [instance_view(manager, row) for row in manager.lifecycle.instances()],
-        "users": [user_view(user) for user in manager.accounts.users()],
+    leftovers, quarantine = leftovers_view(manager), quarantine_view(manager)
+    held_back = {one["port"] for one in (*leftovers, *quarantine)}
+    line, terms = manager.lifecycle.line.all(), manager.lifecycle.reservations.terms()
+    parts = {
+        "ports": [
+            {**instance_view(manager, row), "held_back": row.port in held_back}
+            for row in manager.lifecycle.instances()
+        ],
+        "users": [
+            {**user_view(user), "disk_total": disk_total(manager, user)}
+            for user in sorted(manager.accounts.users(), key=_by_name)
+        ],
         "load": load_view(manager),
         "gate": gate_view(manager),
-        "leftovers": leftovers_view(manager),
-        "quarantine": quarantine_view(manager),
+        "leftovers": leftovers,
+        "quarantine": quarantine,
         "cards": cards_view(manager),
+        "line": whole_line_view(manager, line),
+        "limits": rules.all_limits_view(manager),
+        "reservations": rules.reservations_view(manager),
+        "service": service_view(manager),
         "sequence": sequence,
     }
-
-
-def overview_diff(old: View, new: View) -> View:
-    """Give what changed between two overviews; ports one by one, the rest part by part."""
-    before = {view["port"]: view for view in old.get("ports", ())}
-    diff: View = {
-        part: new[part]
-        for part in ("users", "load", "gate", "leftovers", "quarantine", "cards")
-        if new[part] != old.get(part)
-    }
-    ports = [view for view in new["ports"] if view != before.get(view["port"])]
-    if ports:
-        diff["ports"] = ports
-    return diff
-
-
-def settings_view(settings: Settings) -> list[View]:
-    """List the settings in force for the admin page; none of them is a secret."""
-    shown = []
-    for name in settings_module.names():
-        if name == "PORTS":
-            continue
-        value = getattr(settings, name.lower())
-        text = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        shown.append({"name": name, "value": text, **settings_module.describe(name)})
-    return shown
+    return with_standings(parts, line, terms)

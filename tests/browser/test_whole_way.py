@@ -136,7 +136,7 @@ def test_a_hang_is_shown_to_user_and_admin(manager: ManagerProcess, people: Peop
 
 
 @pytest.mark.parametrize("manager", [{"rows": "1"}], indirect=True)
-def test_a_full_house_is_said_in_words_and_ends_by_itself(
+def test_who_finds_a_full_house_waits_in_line_until_it_is_his_turn(
     manager: ManagerProcess, people: People, language: str
 ) -> None:
     admin = first_admin(people, language)
@@ -144,12 +144,39 @@ def test_a_full_house_is_said_in_words_and_ends_by_itself(
     admin.goes("/")
     admin.starts()
     ann.headline("user.headline.full")
-    ann.page.get_by_role("button", name=ann.t("user.start")).click()
-    ann.sees("error.no_free_card.all")
+    expect(ann.page.get_by_role("button", name=ann.t("user.start"))).to_be_hidden()
+    ann.button("user.line.join").click()
+    ann.headline("user.headline.waiting")
+    ann.sees("user.line.place", place=1, total=1)
+    ann.button("user.line.leave").click()
+    ann.headline("user.headline.full")
+    ann.button("user.line.join").click()
+    ann.headline("user.headline.waiting")
+
     admin.stops()
-    ann.headline("user.headline.idle")
+    ann.headline("user.headline.turn")
+    admin.headline("user.headline.full")
     ann.starts()
-    ann.has_no_complaints("409")
+    for person in (admin, ann):
+        person.has_no_complaints()
+
+
+@pytest.mark.parametrize("manager", [{"rows": "1"}], indirect=True)
+def test_who_clicks_too_late_is_offered_the_line(
+    manager: ManagerProcess, people: People, language: str
+) -> None:
+    admin = first_admin(people, language)
+    ann = new_user(people, admin, "ann")
+    admin.goes("/")
+    # What ann's page shows is out of date: her browser hears nothing and her click comes too late.
+    ann.page.route_web_socket("**/socket.io/**", lambda _: None)
+    ann.goes("/")
+    ann.headline("user.headline.idle")
+    admin.starts()
+    ann.page.get_by_role("button", name=ann.t("user.start")).click()
+    ann.headline("user.headline.full")
+    ann.button("user.line.join").click()
+    ann.headline("user.headline.waiting")
 
 
 def test_an_admin_stops_and_reads_and_disables(manager: ManagerProcess, people: People) -> None:

@@ -130,6 +130,24 @@ class House:
         assert account(self.manager, {self.url}) == []
 
 
+def _refused_start(house: House) -> str:
+    """Start the killed manager again on a disk that it cannot use; give what it says."""
+    said_before = house.manager.output_path.read_text(encoding="utf-8")
+    house.manager.spawn()
+    assert house.manager.process is not None
+    # 1 is tried again by systemd, 2 is not: nothing is wrong with the settings.
+    assert house.manager.process.wait(60) == 1
+    assert opens(house.url) == 200
+    said = house.manager.output_path.read_text(encoding="utf-8")
+    return said.removeprefix(said_before)
+
+
+def _levels(house: House) -> list[str]:
+    """List the isolation that each manager which got so far has put into force."""
+    lines = house.manager.log_path.read_text(encoding="utf-8").splitlines()
+    return [line.split("isolation: ")[1] for line in lines if "isolation: " in line]
+
+
 def test_a_full_disk_ends_nobodys_work_and_heals(tmp_path: Path) -> None:
     folder = tmp_path / "small"
     with small_disk(folder) as mounted, ExitStack() as stack:
@@ -158,4 +176,30 @@ def test_a_read_only_data_folder_is_named_and_heals(tmp_path: Path) -> None:
             told = house.start_is_refused_in_words()
             house.goes_on()
         assert "Read-only file system" in told or "cannot be" in told
+        house.heals()
+
+
+def test_a_start_on_a_full_disk_is_refused_and_takes_nothing_away(tmp_path: Path) -> None:
+    folder = tmp_path / "small"
+    with small_disk(folder) as mounted, ExitStack() as stack:
+        if not mounted and not os.environ.get("CI"):
+            pytest.skip("this account may not mount")
+        house = House(folder, stack)
+        house.manager.kill()
+        with read_only(house.manager.data_dir, os.getpid()):
+            said = _refused_start(house)
+        assert "Read-only file system" in said
+        assert "Traceback" not in said
+        with filled(folder):
+            # The full disk has no room for the program's words either.
+            house.manager.output_path = tmp_path / "output.txt"
+            house.manager.output_path.touch()
+            said = _refused_start(house)
+        assert "No space left" in said
+        assert "users' work goes on" in said
+        assert "Traceback" not in said
+        house.manager.start()
+        house.goes_on()
+        # A disk that was full is no reason for less isolation.
+        assert len(set(_levels(house))) == 1
         house.heals()

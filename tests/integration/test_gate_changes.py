@@ -177,7 +177,7 @@ def test_file_shows_open_gates_tokens_to_its_owner_alone(settings: Settings, gat
         assert [line for line in lines if f"token_{port}={token}" in line]
     assert stat.S_IMODE(settings.caddyfile.stat().st_mode) == 0o600
     gate.apply({})
-    assert "token_" not in settings.caddyfile.read_text()
+    assert re.search("token_[0-9]", settings.caddyfile.read_text()) is None
 
 
 def test_only_the_owner_reaches_caddys_admin_interface(settings: Settings, gate: Gate) -> None:
@@ -289,7 +289,7 @@ def test_gate_that_does_not_do_as_asked_is_put_back(
     gate.apply({b: opening(b, kept)})
     before = settings.caddyfile.read_bytes()
 
-    def refuse(*_args: object) -> None:
+    def refuse(*_args: object, **_how: object) -> None:
         raise GateFailed("not as asked")
 
     with monkeypatch.context() as patch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -233,7 +234,7 @@ def test_stop_ends_a_caddy_that_a_killed_manager_left(settings: Settings) -> Non
     assert caddy is not None
     Gate(settings).stop()
     assert not identity.alive(caddy)
-    assert "token_" not in settings.caddyfile.read_text()
+    assert re.search("token_[0-9]", settings.caddyfile.read_text()) is None
 
 
 def test_two_managers_do_not_share_a_data_directory(settings: Settings) -> None:

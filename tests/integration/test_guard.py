@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from manager.launcher.guard import NOT_GUARDED
+from manager.launcher.guard import NOT_GUARDED, PROGRESS_PATH, TAB_SCRIPT
 from manager.launcher.protocol import GUARD
 from manager.records import GUARD_HEADER
 from tests.support.demo import MAIN
@@ -59,6 +59,11 @@ async def greedy(request, handler):
     return await handler(request)
 
 async def tell(request):
+    if request.path == "/" and "page" in request.query:
+        # As ComfyUI serves its front page.
+        page = web.FileResponse(os.path.join(os.path.dirname(__file__), "index.html"))
+        page.headers["Cache-Control"] = "no-cache"
+        return page
     seen = {name.lower(): value for name, value in request.headers.items()}
     raw = [name.decode().lower() for name, _ in request.raw_headers]
     return web.json_response({
@@ -101,7 +106,8 @@ async def main(port):
 if __name__ == "__main__":
     asyncio.run(main(int(sys.argv[sys.argv.index("--port") + 1])))
 """
-PATHS = ["/", "/queue", "/files/main.py", "/inner/tell", "/greedy"]
+FRONT_PAGE = "<!DOCTYPE html><html><head><title>工作区</title></head><body></body></html>"
+PATHS = ["/", "/queue", "/files/main.py", "/inner/tell", "/greedy", PROGRESS_PATH]
 UNKNOWN_PATHS = ["/nothing", "/files/../../etc/passwd", "/inner/nothing"]
 BODY = (
     b'--b\r\nContent-Disposition: form-data; name="image"; filename="x.png"\r\n'
@@ -164,6 +170,7 @@ def comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     script.parent.mkdir()
     script.write_text(COMFYUI)
     (script.parent / "neighbour.py").write_text("")
+    (script.parent / "index.html").write_text(FRONT_PAGE, encoding="utf-8")
     with guarded(folder, "aiohttp", script, "--cpu") as running:
         yield running
 
@@ -198,7 +205,7 @@ def test_nobody_without_the_secret_gets_anything(
 def test_with_the_secret_everything_is_as_without_the_guard(
     comfyui: Guarded, demo: Guarded
 ) -> None:
-    assert [knock(comfyui.port, path, SHOWN).status for path in PATHS] == [200] * 5
+    assert [knock(comfyui.port, path, SHOWN).status for path in PATHS] == [200] * 6
     assert [knock(comfyui.port, path, SHOWN).status for path in UNKNOWN_PATHS] == [404] * 3
     assert comfyui.upload(SHOWN).json() == {"size": 1000}
     assert [knock(demo.port, path, SHOWN).status for path in ("/", "/api/queue")] == [200] * 2
@@ -207,6 +214,21 @@ def test_with_the_secret_everything_is_as_without_the_guard(
     for instance in (comfyui, demo):
         assert knock_websocket(instance.port, "/ws", SHOWN) == OPEN
         assert knock_websocket(instance.port, "/ws?clientId=x", SHOWN) == OPEN
+
+
+def test_the_front_page_alone_gets_the_gates_script(comfyui: Guarded, demo: Guarded) -> None:
+    page = knock(comfyui.port, "/?page", SHOWN)
+    told = FRONT_PAGE.encode().replace(b"<head>", b"<head>" + TAB_SCRIPT)
+    assert page.body == told
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.headers["cache-control"] == "no-cache"
+    assert page.headers["content-length"] == str(len(told))
+    assert "etag" not in page.headers, "it would stand for a page without the script"
+    assert TAB_SCRIPT not in knock(comfyui.port, "/files/index.html", SHOWN).body
+    own = knock(demo.port, "/", SHOWN)
+    assert own.body.count(TAB_SCRIPT) == 1
+    assert own.body.index(b"<head>") < own.body.index(TAB_SCRIPT) < own.body.index(b"</head>")
+    assert TAB_SCRIPT not in knock(demo.port, "/static/demo.css", SHOWN).body
 
 
 def test_custom_nodes_do_not_see_the_secret(comfyui: Guarded) -> None:

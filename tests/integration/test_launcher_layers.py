@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from manager.launcher.local import LocalLauncher
 from manager.launcher.processes import launch_of
 from manager.launcher.protocol import Liveness
 from manager.launcher.run_dir import RunDir
+from manager.launcher.runs import CLAIM_S
 from tests.support.launcher import ONE, TWO, launching, wait_gone, wait_log
 from tests.support.layers import (
     OURS,
@@ -265,8 +267,15 @@ def test_groups_of_launches_that_are_gone_are_removed_with_them(
         (paths[0] / "made-by-the-instance").mkdir()
         assert RunDir(runs / ONE).create({"groups": [str(path) for path in paths]})
         assert launcher.poll(ONE).liveness is Liveness.GONE
-        assert not any(path.exists() for path in paths)
+        launcher.prune(keep=1)
+        assert all(path.exists() for path in paths), "its supervisor may be on its way"
+        long_ago = time.time() - CLAIM_S - 1
+        os.utime(runs / ONE / "meta", (long_ago, long_ago))
+        launcher.prune(keep=1)
+        assert not any(path.exists() for path in (*paths, runs / ONE))
     with made(found, ONE) as paths:
+        assert RunDir(runs / ONE).create({"groups": [str(path) for path in paths]})
+        RunDir(runs / ONE).mark_gone()
         assert launcher.prune(keep=1) == 0
         assert not any(path.exists() for path in paths)
     with made(found, ONE) as paths:

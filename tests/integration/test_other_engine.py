@@ -89,7 +89,7 @@ def house(tmp_path: Path) -> Iterator[House]:
         steps = Steps(settings, store, moves, launcher, gate, comfyui, sampler)
         lifecycle = Lifecycle(settings, store, moves, steps, launcher, gate)
         lifecycle.recover()
-        watch = Watch(settings, lifecycle, comfyui, gate, lambda ports, users: None)
+        watch = Watch(settings, lifecycle, comfyui, gate, sampler, lambda ports, users: None)
         stop = threading.Event()
         looking = threading.Thread(target=watch.run, args=(stop,))
         looking.start()

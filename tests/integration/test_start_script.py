@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -317,6 +318,57 @@ def test_nothing_of_the_manager_holds_the_caller_s_output(stopped: Copy) -> None
     assert done.code == 0
 
 
+def test_started_used_backed_up_and_stopped_without_any_network(
+    stopped: Copy, tmp_path: Path
+) -> None:
+    words = [str(stopped.folder / "start_manager.sh"), str(stopped.manager_port), str(tmp_path)]
+    done = subprocess.run(
+        ["unshare", "--net", sys.executable, "-m", "tests.support.offline", *words],
+        cwd=ROOT,
+        env=stopped.env | {"PIP_NO_INDEX": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+    assert done.returncode == 0, done
+    assert stopped.processes() == []
+
+
+def test_what_comfyui_needs_is_only_shown_and_nothing_is_done_without_network(
+    stopped: Copy, tmp_path: Path
+) -> None:
+    target = tmp_path / "ComfyUI here"
+    shown = stopped.call("install-comfyui", "--kind", "cpu", COMFYUI_PATH=str(target))
+    assert shown.code == 0, shown
+    assert f"'{target}/venv/bin/python' -m pip install torch" in shown.out
+    refused = stopped.call(
+        "install-comfyui", "--yes", COMFYUI_PATH=str(target), https_proxy="http://127.0.0.1:9"
+    )
+    assert refused.code == 1
+    assert "cannot be reached" in refused.err
+    assert not target.exists()
+
+
+def test_the_unit_names_this_folder(stopped: Copy) -> None:
+    shown = stopped.call("install-service", "--print", "--user", "nobody")
+    assert f"WorkingDirectory={stopped.folder}\n" in shown.out
+    assert f'ExecStart="{stopped.folder}/venv/bin/python" comfyui_manager.py serve' in shown.out
+    assert "\nUser=nobody\n" in shown.out
+
+
+def test_the_log_is_read_by_port_and_from_the_caller_s_folder(
+    stopped: Copy, tmp_path: Path
+) -> None:
+    log = stopped.folder / "manager.log"
+    with log.open("a", encoding="utf-8") as file:
+        file.write("x 端口 8001: one\nx 端口 80012: two\n")
+    assert stopped.call("logs", "--port", "8001").out == "x 端口 8001: one\n"
+    assert stopped.call("backup", "here.tar.gz", cwd=str(tmp_path)).code == 0
+    assert (tmp_path / "here.tar.gz").exists()
+
+
 @pytest.mark.parametrize("words", [[], ["nonsense"]])
 def test_unknown_command_prints_how_to_use_it(copy: Copy, words: list[str]) -> None:
     done = copy.call(*words)
@@ -376,6 +428,18 @@ def test_failed_install_says_what_to_do_and_is_tried_again(bare_tree: Copy) -> N
         assert "pip download" in done.err
     assert bare_tree.call("status").code == 3
     assert bare_tree.call("stop").code == 0
+
+
+def test_a_package_that_is_not_the_one_that_was_tried_is_not_installed(bare_tree: Copy) -> None:
+    other = f"annotated-types==0.8.0 --hash=sha256:{64 * '0'}\n"
+    (bare_tree.folder / "requirements.lock").write_text(other)
+
+    done = bare_tree.call("start", PYTHON=sys.executable)
+
+    assert done.code == 1
+    assert "use another index" in done.err
+    installed = (bare_tree.folder / "venv").glob("lib/python3*/site-packages/annotated_types")
+    assert list(installed) == []
 
 
 def test_status_and_stop_before_the_first_start(bare_tree: Copy) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -11,6 +12,7 @@ import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -167,7 +169,9 @@ def test_a_restart_of_the_manager_is_not_felt(house: House, stack: ExitStack) ->
 def test_a_start_that_fails_says_why_and_frees_the_port(
     tmp_path: Path, stack: ExitStack, args: str, reason: str, said: str
 ) -> None:
-    house = House(tmp_path, stack, COMFYUI_ARGS=args, START_TIMEOUT="2")
+    # Only who never answers may run out of time: on a busy machine a start takes long.
+    limit = {"START_TIMEOUT": "2"} if reason == "overdue" else {}
+    house = House(tmp_path, stack, COMFYUI_ARGS=args, **limit)
     house.a.post("/api/user/start")
     state = house.a.until_gone()
     assert state["last_usage"]["end_reason"] == reason
@@ -254,15 +258,21 @@ def test_the_operators_stop_ends_everything_and_status_says_so(
     assert after.returncode == 3
     assert "manager: not running" in after.stdout
     shipped = Path(__file__).resolve().parent.parent.parent / "Caddyfile"
-    assert "token_" not in (house.manager.folder / "Caddyfile").read_text().split("# >>>")[1]
+    left = (house.manager.folder / "Caddyfile").read_text().split("# >>>")[1]
+    assert re.search("token_[0-9]", left) is None
     assert shipped.exists()
 
 
 def test_the_log_can_be_searched_by_port(house: House, stack: ExitStack) -> None:
     house.a.start()
-    lines = [x for x in house.log().splitlines() if f"端口 {house.manager.ports[0]}" in x]
-    assert any("idle -> starting" in line for line in lines)
-    assert any("starting -> running" in line for line in lines)
+
+    def logged(words: str) -> bool:
+        lines = [x for x in house.log().splitlines() if f"端口 {house.manager.ports[0]}" in x]
+        return any(words in line for line in lines)
+
+    # A move is on disk, where the next question finds it, a moment before it is in the log.
+    for words in ("idle -> starting", "starting -> running"):
+        wait_until(partial(logged, words), what=words)
 
 
 def test_the_server_says_nothing_on_its_standard_streams(house: House, stack: ExitStack) -> None:

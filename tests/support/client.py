@@ -8,6 +8,8 @@ from typing import Any
 
 import requests
 import websocket
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
 from tests.support.server import ManagerProcess
 from tests.support.waiting import wait_until
@@ -22,14 +24,25 @@ Json = dict[str, Any]
 class Client:
     """One person's session."""
 
-    def __init__(self, manager: ManagerProcess, username: str, password: str) -> None:
-        """Log in; a password that must be changed gets an ``x`` at its end."""
+    def __init__(
+        self, manager: ManagerProcess, username: str, password: str, *, refused: bool = False
+    ) -> None:
+        """Log in, or try to and be ``refused``."""
         self.manager = manager
         self.session = requests.Session()
         self.session.trust_env = False
+        self.session.verify = manager.trusted
+        # Behind Caddy. A connection that was kept may be closed as a gate changes; browsers send a
+        # request once more that got no answer on such a one, this library only if told to.
+        again = Retry(total=1, allowed_methods=None, respect_retry_after_header=False)
+        self.session.mount("https://", HTTPAdapter(max_retries=again))
         self.session.headers["Origin"] = manager.url
         form = {"username": username, "password": password, "csrf_token": self._csrf("/login")}
-        self.session.post(f"{manager.url}/login", data=form, timeout=30).raise_for_status()
+        answer = self.session.post(f"{manager.url}/login", data=form, timeout=30)
+        if refused:
+            assert answer.status_code in {401, 429}, answer.status_code
+            return
+        answer.raise_for_status()
         self.session.headers["X-CSRFToken"] = self._csrf("/password")
 
     def change_password(self, old: str, new: str) -> None:
@@ -128,10 +141,11 @@ def new_user(admin: Client, username: str, assigned_port: int | None = None) -> 
 class Workspace:
     """A browser's way through a gate: the link once, then the cookie."""
 
-    def __init__(self, url: str) -> None:
-        """Follow the link."""
+    def __init__(self, url: str, trusted: str | bool = True) -> None:
+        """Follow the link; ``trusted`` is what ``requests`` takes for ``verify``."""
         self.session = requests.Session()
         self.session.trust_env = False
+        self.session.verify = trusted
         self.entered = self.session.get(url, timeout=30)
         self.base = url.split("/?")[0]
         self.cookie = "; ".join(f"{c.name}={c.value}" for c in self.session.cookies)
@@ -153,6 +167,7 @@ class Workspace:
             cookie=self.cookie,
             origin=self.base,
             timeout=30,
+            sslopt=None if self.session.verify is True else {"ca_certs": self.session.verify},
         )
         opened.recv()
         return opened

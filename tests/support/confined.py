@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from manager.identity import Identity, alive
-from manager.launcher.processes import MARKER, all_stats, descendants, marked
+from manager.launcher.processes import MARKER, Stat, all_stats, descendants, marked
 from manager.launcher.run_dir import RunDir
 from tests.support.launcher import noted, unique
 from tests.support.waiting import wait_until
@@ -35,6 +35,10 @@ STRANGER = OWN_ACCOUNT + 2
 
 SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/etc")
 OWN_DIRECTORIES = ("/tmp",)
+
+
+AS_IN_THE_BACKGROUND = ("/usr/bin/env", "--ignore-signal=INT,QUIT,CHLD")
+"""A shell's ``&`` and some service programs begin what they start so."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ class Confined:
         self.run = RunDir(self.folder / "run")
         self.home = self.folder / "home"
         self.launch_id = unique("confined")
-        self.namespaces: set[str] = set()
+        self.namespaces: dict[str, int] = {}
         for path in (self.run.path, self.home):
             path.mkdir(mode=0o700)
         os.chown(self.home, self.case.lives_as, self.case.lives_as)
@@ -123,7 +127,7 @@ class Confined:
         for path in (run.path, run.path / "plan", run.secret):
             os.chown(path, *[self.case.account if self.case.account is not None else -1] * 2)
         supervisor = str(self.manager / "launcher" / "supervisor.py")
-        start = [python_for_all(), "-I", "-S", supervisor]
+        start = [*AS_IN_THE_BACKGROUND, python_for_all(), "-I", "-S", supervisor]
         account = self.case.account
         log = run.open_log()
         os.chown(log, account if account is not None else -1, -1)
@@ -168,16 +172,42 @@ class Confined:
 
     def look_around(self) -> None:
         """Remember the namespaces of processes of the sandbox: who is in one is ours."""
-        if self.case.sandbox:
+        if self.case.sandbox and self.process.poll() is None:
             own = _namespace(self.process.pid)
-            below = descendants(all_stats(), [self.process.pid])
-            self.namespaces |= {_namespace(one.pid) for one in below} - {own, ""}
+            below = self._below(all_stats())
+            for one in below:
+                self._hold(one.pid, own)
+
+    def _hold(self, pid: int, own: str) -> None:
+        """Keep a process's namespace open: the kernel gives the number of one that is gone again,
+        also to a sandbox of somebody else.
+        """
+        try:
+            file = os.open(f"/proc/{pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return
+        name = str(Path(f"/proc/self/fd/{file}").readlink())
+        if name == own or name in self.namespaces:
+            os.close(file)
+        else:
+            self.namespaces[name] = file
+
+    def close(self) -> None:
+        """Let go of the namespaces."""
+        while self.namespaces:
+            os.close(self.namespaces.popitem()[1])
+
+    def _below(self, stats: list[Stat]) -> list[Identity]:
+        # Once it is collected, its number may be anybody's: the torture alone uses up thousands.
+        if self.process.returncode is not None:
+            return []
+        return descendants(stats, [self.process.pid])
 
     def processes(self) -> list[int]:
         """Give everybody who lives and came from this launch, whatever became of their marks."""
         stats = all_stats()
         found = {one.pid for one in marked(stats).get(self.launch_id, [])}
-        found |= {one.pid for one in descendants(stats, [self.process.pid])}
+        found |= {one.pid for one in self._below(stats)}
         if not self.case.sandbox:
             found |= {one.pid for one in noted(self.home / "pids") if alive(one)}
         for stat in stats:
@@ -223,6 +253,7 @@ def confined(case: Case, **changes: Any) -> Iterator[Confined]:
         if "launch" in locals() and hasattr(launch, "process"):
             launch.process.kill()
             launch.process.wait()
+            launch.close()
         shutil.rmtree(folder)
 
 

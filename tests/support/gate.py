@@ -9,6 +9,7 @@ import http.client
 import json
 import shutil
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Iterator
@@ -22,8 +23,9 @@ import websocket
 from manager import identity, settings
 from manager.gate.gate import Gate
 from manager.gate.opening import Opening
+from manager.gate.tls import ROOT_PATH
 from manager.settings import ROOT, Settings
-from tests.support.ports import free_ports
+from tests.support.ports import free_port, free_ports
 
 OPEN = 101
 """What ``knock_websocket`` gives for a socket that was let in."""
@@ -31,9 +33,19 @@ OPEN = 101
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 
 
-def opening(port: int, token: str, secret: str | None = None) -> Opening:
+by_tls: dict[int, ssl.SSLContext] = {}
+"""Ports that speak TLS, and whom to trust there: filled by ``running_gate``."""
+
+
+def trust(of: Settings) -> ssl.SSLContext:
+    """Trust the certificate of these settings, or their own authority, and no other."""
+    own = of.data_dir / ROOT_PATH
+    return ssl.create_default_context(cafile=own if of.tls == "internal" else of.tls_cert)
+
+
+def opening(port: int, token: str, secret: str | None = None, owner: int = 0) -> Opening:
     """Make the opening of a gate in front of an instance of this machine."""
-    return Opening(token, secret, upstream=f"127.0.0.1:{port}")
+    return Opening(token, secret, upstream=f"127.0.0.1:{port}", owner=owner)
 
 
 def project(folder: Path, rows: int = 2, **environ: str) -> Settings:
@@ -41,6 +53,9 @@ def project(folder: Path, rows: int = 2, **environ: str) -> Settings:
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(ROOT / "Caddyfile", folder / "Caddyfile")
     numbers = iter(free_ports(3 * rows))
+    if environ.get("TLS", "off") != "off":
+        # Then Caddy serves the manager's page too, or would.
+        environ = {"MANAGER_HOST": "127.0.0.1", "MANAGER_PORT": str(free_port()), **environ}
     table = ",".join(
         f"{next(numbers)}:{next(numbers)}:{next(numbers)}:{n + 1}" for n in range(rows)
     )
@@ -51,17 +66,22 @@ def project(folder: Path, rows: int = 2, **environ: str) -> Settings:
 def running_gate(of: Settings) -> Iterator[Gate]:
     """Give a started gate; afterwards nothing of it may be left."""
     gate = Gate(of)
+    ours = [port for row in of.ports for port in (row.workspace_port, row.external_port)]
     try:
         gate.start()
+        if of.tls != "off":
+            by_tls.update(dict.fromkeys(ours, trust(of)))
         yield gate
     finally:
+        for port in ours:
+            by_tls.pop(port, None)
         pid = gate.watch().pid
         gate.stop()
         assert pid is None or identity.read(pid) is None
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers every path with what it was sent, and echoes on websockets."""
+    """Answers with a page, else with what it was sent, and echoes on websockets."""
 
     protocol_version = "HTTP/1.1"
     server: Upstream
@@ -71,10 +91,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._note()
             self._echo()
         else:
-            self._tell()
+            self.do_POST()
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        # Whatever the method: what is left of a body would be taken for the next request.
+        if "chunked" in self.headers.get("Transfer-Encoding", ""):
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                self.rfile.read(size + 2)
+            while self.rfile.readline().strip():
+                pass
+        else:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self._tell()
 
     do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_HEAD = do_POST  # noqa: N815
@@ -94,8 +121,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _tell(self) -> None:
         body = json.dumps(self._note()).encode()
+        kind, body = self.server.pages.get(self.path, ("application/json", body))
         self.send_response(200)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         for name, value in self.server.extra_headers:
             self.send_header(name, value)
@@ -136,6 +164,7 @@ class Upstream(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
         self.seen: list[dict[str, Any]] = []
         self.extra_headers: list[tuple[str, str]] = []
+        self.pages: dict[str, tuple[str, bytes]] = {}
         self._open: set[socket.socket] = set()
         self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
@@ -193,8 +222,13 @@ def knock(
     """Send one request as it is; headers given as pairs may repeat."""
     pairs = list(headers.items()) if isinstance(headers, dict) else headers or []
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    if port in by_tls:
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", port, timeout=10, context=by_tls[port]
+        )
     try:
-        connection.putrequest(method, path, skip_accept_encoding=True)
+        named = any(name == "Host" for name, _ in pairs)
+        connection.putrequest(method, path, skip_host=named, skip_accept_encoding=True)
         for name, value in pairs:
             connection.putheader(name, value)
         if body:
@@ -212,7 +246,8 @@ def open_websocket(
 ) -> websocket.WebSocket:
     """Open a websocket with exactly these headers and no Origin of its own."""
     return websocket.create_connection(
-        f"ws://127.0.0.1:{port}{path}",
+        f"{'wss' if port in by_tls else 'ws'}://127.0.0.1:{port}{path}",
+        sslopt={"context": by_tls[port]} if port in by_tls else None,
         header=[f"{name}: {value}" for name, value in headers or []],
         suppress_origin=True,
         timeout=10,

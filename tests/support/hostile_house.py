@@ -123,7 +123,7 @@ def program_for_all() -> Iterator[Program]:
         shutil.copytree(HOSTILE, made.hostile, ignore=unwanted)
         pip = [str(made.python), "-m", "pip", "install", "-q", "-r"]
         subprocess.run([_python_for_all(), "-m", "venv", base / "venv"], check=True)
-        subprocess.run([*pip, ROOT / "requirements.txt"], check=True, capture_output=True)
+        subprocess.run([*pip, ROOT / "requirements.lock"], check=True, capture_output=True)
         let_all_read(base)
         yield made
     finally:

@@ -31,6 +31,16 @@ class House:
         self.monotonic = Clock()
         self.comfyui = ComfyUI()
         self.published: list[tuple[frozenset[int], frozenset[int]]] = []
+        self.sampler = Sampler(
+            cards.kind_in_force(self.settings),
+            [row.device for row in self.settings.ports],
+            tmp_path,
+            monotonic=self.monotonic,
+        )
+        self.begins()
+
+    def begins(self) -> None:
+        """Begin a manager; again: the one before was killed, and what it knew is lost."""
         launcher: LauncherProtocol = self.launcher
         # These have the shape of the rooms, not their type.
         outside: list[Any] = [self.gate, self.comfyui]
@@ -40,18 +50,14 @@ class House:
             self.published.append((ports, users))
 
         moves = Moves(self.settings, self.store, publish, self.clock)
-        self.sampler = Sampler(
-            cards.kind_in_force(self.settings),
-            [row.device for row in self.settings.ports],
-            tmp_path,
-            monotonic=self.monotonic,
-        )
         steps = Steps(
             self.settings, self.store, moves, launcher, gate, comfyui, self.sampler, self.monotonic
         )
         self.lifecycle = Lifecycle(self.settings, self.store, moves, steps, launcher, gate)
+        # Before an end what waits is kept; at once here, and not beside.
+        self.lifecycle.unfinished.spawn = lambda work: work()
         self.lifecycle.recover()
-        self.watch = Watch(self.settings, self.lifecycle, comfyui, gate, publish)
+        self.watch = Watch(self.settings, self.lifecycle, comfyui, gate, self.sampler, publish)
 
     def user(self, name: str, assigned_port: int | None = None) -> User:
         """Add an account."""

@@ -10,7 +10,7 @@ import json
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,8 +58,13 @@ def port_state(house: ManagerProcess, port: int) -> str:
 
 
 @contextmanager
-def served(argv: list[str], cwd: Path, folder: Path) -> Iterator[int]:
-    """Run a server without a manager until the block ends; all it writes is in ``folder``."""
+def served(
+    argv: list[str], cwd: Path, folder: Path, headers: Mapping[str, str] | None = None
+) -> Iterator[int]:
+    """Run a server without a manager until the block ends; all it writes is in ``folder``.
+
+    ``headers`` are what it asks of who wants an answer.
+    """
     port = free_port()
     for name in ("input", "output", "temp", "user"):
         (folder / name).mkdir(parents=True)
@@ -71,17 +76,23 @@ def served(argv: list[str], cwd: Path, folder: Path) -> Iterator[int]:
             argv, cwd=cwd, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
         )
     try:
-        wait_until(lambda: _answers(process, folder, port), COMFYUI_START_S, "the server to answer")
+        wait_until(
+            lambda: _answers(process, folder, port, headers),
+            COMFYUI_START_S,
+            "the server to answer",
+        )
         yield port
     finally:
         process.terminate()
         process.wait(30)
 
 
-def _answers(process: subprocess.Popen[bytes], folder: Path, port: int) -> bool:
+def _answers(
+    process: subprocess.Popen[bytes], folder: Path, port: int, headers: Mapping[str, str] | None
+) -> bool:
     assert process.poll() is None, (folder / "log").read_text(encoding="utf-8")
     try:
-        return requests.get(f"http://127.0.0.1:{port}/queue", timeout=5).ok
+        return requests.get(f"http://127.0.0.1:{port}/queue", headers=headers, timeout=5).ok
     except requests.RequestException:
         return False
 

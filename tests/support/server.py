@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 import urllib.error
@@ -63,7 +64,6 @@ class ManagerProcess:
         self.ports = [row[0] for row in table]
         self.external_ports = [row[1] for row in table]
         self.workspace_ports = [row[2] for row in table]
-        self.url = f"http://{LOOPBACK}:{self.port}"
         self.data_dir = folder / "data"
         self.log_path = folder / "manager.log"
         self.output_path = folder / "output.txt"
@@ -90,6 +90,24 @@ class ManagerProcess:
         if account is not None:
             for path in (folder, self.caddyfile):
                 os.chown(path, account, account)
+
+    @property
+    def tls(self) -> str:
+        """Give what TLS is set to; a test may change ``env`` while nothing runs."""
+        return self.env.get("TLS", "off")
+
+    @property
+    def url(self) -> str:
+        """Give where the page is."""
+        return f"{'http' if self.tls == 'off' else 'https'}://{LOOPBACK}:{self.port}"
+
+    @property
+    def trusted(self) -> str | bool:
+        """Give whom a client trusts, as ``requests`` takes it."""
+        if self.tls == "off":
+            return True
+        own = self.data_dir / "caddy/share/caddy/pki/authorities/local/root.crt"
+        return str(own) if self.tls == "internal" else self.env["TLS_CERT"]
 
     @staticmethod
     def _clean_environment() -> dict[str, str]:
@@ -140,13 +158,20 @@ class ManagerProcess:
 
     def health(self) -> dict[str, object] | None:
         """Ask whether it answers; None when it does not."""
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
+            handlers = [urllib.request.ProxyHandler({}), *self._by_tls()]
+            opener = urllib.request.build_opener(*handlers)
             with opener.open(f"{self.url}/healthz", timeout=5) as answer:
                 content: dict[str, object] = json.load(answer)
                 return content
         except (urllib.error.URLError, OSError):
             return None
+
+    def _by_tls(self) -> list[urllib.request.BaseHandler]:
+        if self.tls == "off":
+            return []
+        context = ssl.create_default_context(cafile=str(self.trusted))
+        return [urllib.request.HTTPSHandler(context=context)]
 
     def told(self) -> str:
         """Give what the program printed and logged, for a failure's report."""

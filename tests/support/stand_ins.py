@@ -112,6 +112,10 @@ class Gate:
         self.broken = False
         self.running = True
         self.unavailable: dict[int, str] = {}
+        self.used: dict[int, float] = {}
+
+    def last_use(self, port: int) -> float | None:
+        return self.used.get(port)
 
     @property
     def open(self) -> dict[int, Opening]:
@@ -137,10 +141,15 @@ class ComfyUI:
         self.answers: dict[int, QueueAnswer] = {}
         self.then: dict[int, QueueAnswer] = {}
         self.worked_at: float | None = None
+        self.history: list[str] | None = []
         self.asked: list[int] = []
         self.heard: list[Address] = []
         self.shown: list[str | None] = []
         self.refuses: bool | None = True
+        self.queues: dict[int, bytes] = {}
+        self.freed: list[int] = []
+        self.sent: list[bytes] = []
+        self.says: list[tuple[int, bytes] | None] = []
 
     def queue(
         self, address: Address | None, secret: str | None, *, fresh: bool = False
@@ -162,6 +171,29 @@ class ComfyUI:
     def last_work_at(self, address: Address | None, secret: str | None) -> float | None:
         self.shown.append(secret)
         return self.worked_at
+
+    def finished(self, address: Address | None, secret: str | None, most: int) -> list[str] | None:
+        return None if self.history is None else self.history[-most:]
+
+    def whole_queue(self, address: Address | None, secret: str | None) -> bytes | None:
+        return self.queues.get(address.port) if address else None
+
+    def last_queue(self, address: Address | None) -> bytes | None:
+        return None
+
+    def newest(self, address: Address | None, secret: str | None) -> bytes | None:
+        return b"{}"
+
+    def free(self, address: Address | None, secret: str | None) -> bool:
+        if address is not None:
+            self.freed.append(address.port)
+        return True
+
+    def send(
+        self, address: Address | None, secret: str | None, prompt: bytes
+    ) -> tuple[int, bytes] | None:
+        self.sent.append(prompt)
+        return self.says.pop(0) if self.says else (200, b"{}")
 
     def forget(self, address: Address | None) -> None:
         pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,12 @@ from werkzeug.test import TestResponse
 
 from manager import settings as settings_module
 from manager.accounts import UNCHANGED, Unchanged
+from manager.allowance import Allowance, Blocked, TimeLeft, allowance
+from manager.audit_records import AuditCheck, AuditFilter, AuditLine
+from manager.card_history import Period
 from manager.cards import Card
 from manager.cards.sampler import CardState
+from manager.counts import DiskUse, Held, Own, Sitting, Total
 from manager.errors import (
     AlreadyRunning,
     BadInput,
@@ -28,13 +32,37 @@ from manager.errors import (
     NotRunning,
     TooManyAttempts,
 )
-from manager.records import Instance, Leftover, Node, Quarantined, Restart, Usage, User
+from manager.line_history import Period as LinePeriod
+from manager.measures import Measures
+from manager.permits import Reservation, UserLimits
+from manager.progress import Progress
+from manager.records import (
+    Instance,
+    Leftover,
+    Node,
+    OwnSession,
+    Quarantined,
+    Restart,
+    Unfinished,
+    Usage,
+    User,
+    Waiting,
+)
 from manager.settings import Settings
+from manager.spans import LineSpan, Span, merge
+from manager.start_times import Usual
 from manager.states import HOLDS_PORT, STOPPABLE, State
+from manager.terms import Terms
 from manager.web.app import create_app
+from manager.web.doctor import EXTENSION as DOCTOR
+from manager.web.doctor import Doctor
 from manager.web.live import Live
 from manager.web.services import EXTENSION
 from manager.web.sockets import create_socketio
+from tests.support import contracts
+from tests.support.notices import Announcements, Switch
+from tests.support.people import People
+from tests.support.tokens import ApiTokens
 
 HOST = "manager.test:8880"
 ORIGIN = f"http://{HOST}"
@@ -87,6 +115,9 @@ class Reading:
     pending: int | None = 0
     idle_seconds: float = 0.0
     idle_left: float | None = None
+    idle_by: str = ""
+    idle_warns: bool = False
+    idle_unknown: tuple[str, ...] = ()
     responding: bool = True
     hung_since: float | None = None
 
@@ -101,6 +132,7 @@ class Load:
     memory_total: int = 64 << 30
     disk_percent: float = 88.0
     disk_free: int = 120 << 30
+    slowdown: int = 1
 
 
 @dataclass(frozen=True)
@@ -110,6 +142,37 @@ class Health:
     running: bool = True
     version: str = "2.11.7"
     problem: str | None = None
+    certificate_until: float | None = None
+
+
+class OwnSessions:
+    """Logins of ``Accounts``, by the ids themselves."""
+
+    def __init__(self, accounts: Accounts) -> None:
+        self.accounts = accounts
+        self.agents: dict[str, str] = {}
+
+    def seen(self, session_id: str, user_agent: str) -> None:
+        self.agents[session_id] = user_agent
+
+    def owners(self, session_ids: Collection[str]) -> dict[str, User]:
+        found = {one: self.accounts.who(one) for one in session_ids}
+        return {one: owner for one, owner in found.items() if owner}
+
+    def list(self, owner: User, session_id: str) -> list[OwnSession]:
+        found = [sid for sid, user_id in self.accounts.sessions.items() if user_id == owner.id]
+        return [
+            OwnSession(sid, NOW, NOW, "192.0.2.7", self.agents.get(sid, ""), sid == session_id)
+            for sid in found
+        ]
+
+    def end(self, owner: User, handle: str) -> None:
+        if self.accounts.sessions.get(handle) != owner.id:
+            raise NotFound("no", reason="session")
+        del self.accounts.sessions[handle]
+
+    def end_others(self, owner: User, session_id: str) -> None:
+        self.accounts.end_sessions(owner.id, keep=session_id)
 
 
 class Accounts:
@@ -119,6 +182,8 @@ class Accounts:
         self.all: dict[int, User] = {}
         self.sessions: dict[str, int] = {}
         self.throttled = False
+        self.own = OwnSessions(self)
+        self.people = People(self)
         self.password_changes: list[tuple[str, str, str]] = []
 
     def add(self, user_id: int, username: str, **changes: Any) -> User:
@@ -135,9 +200,12 @@ class Accounts:
         self.sessions[sid] = found.id
         return found, sid
 
-    def who(self, sid: str) -> User | None:
+    def who(self, sid: str, address: str | None = None) -> User | None:
         found = self.all.get(self.sessions.get(sid, 0))
         return found if found and found.is_active else None
+
+    def at(self, user: User, address: str) -> User:
+        return user
 
     def logout(self, sid: str) -> None:
         self.sessions.pop(sid, None)
@@ -248,10 +316,227 @@ class Quarantine:
         del self.held[port]
 
 
+class Line:
+    """The waiting line in memory: who waits, and what is kept for whom, as the test sets it."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, Waiting] = {}
+        self.sessions: list[float] = []
+        self.left = 90.0
+        self.left_by: dict[int, Waiting] = {}
+
+    def join(self, owner: User) -> None:
+        there = self.rows.get(owner.id)
+        if there is None or there.missed_at is not None:
+            number = 1 + max((one.id for one in self.rows.values()), default=0)
+            self.put(owner, id=number)
+
+    def put(self, owner: User, **values: Any) -> Waiting:
+        plain = Waiting(owner.id, owner.id, owner.username, owner.assigned_port, NOW)
+        self.rows[owner.id] = dataclasses.replace(plain, **values)
+        return self.rows[owner.id]
+
+    def leave(self, user_id: int, *, by: User) -> None:
+        left = self.rows.pop(user_id, None)
+        if left is None and user_id != by.id:
+            raise NotFound("no", reason="line")
+        if left is not None and user_id == by.id:
+            self.left_by[user_id] = left
+
+    def take_back(self, owner: User) -> None:
+        left = self.left_by.pop(owner.id, None)
+        if left is None:
+            raise NotFound("no", reason="line_place")
+        self.rows[owner.id] = left
+
+    def all(self) -> list[Waiting]:
+        waiting = [one for one in self.rows.values() if one.missed_at is None]
+        return sorted(waiting, key=lambda one: one.id)
+
+    def of_user(self, user_id: int) -> Waiting | None:
+        return self.rows.get(user_id)
+
+    def lengths(self) -> list[float]:
+        return self.sessions
+
+    def seconds_left(self, one: Waiting) -> float:
+        return self.left
+
+
+class Grants:
+    """What users have asked for against the idle limit, as the test sets it."""
+
+    def __init__(self) -> None:
+        self.offer: tuple[float, int, bool] = (1800.0, 3, False)
+        self.until: dict[str, float] = {}
+        self.left = 14_400.0
+        self.asked: list[tuple[object, ...]] = []
+
+    def extension(self, row: Instance) -> tuple[float, int, bool]:
+        return self.offer
+
+    def extend(self, owner: User, left: float | None) -> None:
+        if left is None:
+            raise Conflict("no", reason="extend_not_due")
+        self.asked.append(("extend", owner.username, left))
+
+    def awake_until(self, launch_id: str) -> float | None:
+        return self.until.get(launch_id)
+
+    def awake_left(self, launch_id: str) -> float:
+        return self.left
+
+    def keep_awake(self, owner: User, seconds: float) -> None:
+        if seconds > self.left:
+            raise Conflict("no", reason="awake_too_long", minutes=int(self.left // 60))
+        self.asked.append(("keep_awake", owner.username, seconds))
+
+    def end_awake(self, port: int, *, by: User, own: bool, seconds: float = 0) -> None:
+        self.asked.append(("end_awake", port, by.username, own, seconds))
+
+
+class Kept:
+    """Prompts of earlier sessions, as the test sets them."""
+
+    def __init__(self) -> None:
+        self.rows: list[Unfinished] = []
+        self.prompts: list[dict[str, Any]] = []
+        self.asked: list[str] = []
+
+    def of_user(self, user_id: int) -> list[Unfinished]:
+        return [one for one in self.rows if one.user_id == user_id]
+
+    def listing(self, user_id: int) -> list[dict[str, Any]]:
+        return self.prompts
+
+    def send(self, owner: User) -> None:
+        if not self.of_user(owner.id):
+            raise NotFound("no", reason="unfinished")
+        self.asked.append("send")
+
+    def drop(self, owner: User) -> None:
+        self.asked.append("drop")
+        self.rows = [one for one in self.rows if one.user_id != owner.id]
+
+
+class Book:
+    """What sessions were used for, set by the test."""
+
+    def __init__(self) -> None:
+        self.all: dict[str, list[Total]] = {}
+        self.sessions: list[Sitting] = []
+        self.held: list[Held] = []
+        self.own_of: dict[int, Own] = {}
+        self.usual: Usual | None = None
+        self.asked: list[tuple[object, ...]] = []
+
+    def today(self) -> str:
+        return "2026-11-24"
+
+    def totals(self, group: str, since: str) -> list[Total]:
+        self.asked.append((group, since))
+        return self.all.get(group, [])
+
+    def held_by_day(self, since: str, most: int) -> list[Held]:
+        self.asked.append((since, most))
+        return self.held
+
+    def sittings(self, since: str, most: int) -> list[Sitting]:
+        self.asked.append((since, most))
+        return self.sessions[:most]
+
+    def usual_start(self, launch_id: str, user_id: int) -> Usual | None:
+        return self.usual
+
+    def own(self, user_id: int, most: int) -> Own:
+        nothing = Total("", 0, 0.0, 0.0, 0.0, 0.0, 0, 0, None)
+        return self.own_of.get(user_id, Own(nothing, nothing, []))
+
+
+class Limits:
+    """What users are allowed, set by the test."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.own: dict[int, UserLimits] = {}
+        self.blocks: dict[int, Blocked] = {}
+        self.times: dict[int, TimeLeft] = {}
+        self.used = 0.0
+
+    def all(self) -> dict[int, UserLimits]:
+        return self.own
+
+    def of_user(self, user_id: int) -> Allowance:
+        return allowance(self.own.get(user_id, UserLimits(user_id)), self.settings)
+
+    def put(self, *limits: UserLimits, by: User) -> None:
+        self.own.update({one.user_id: one for one in limits})
+
+    def blocked(self, user_id: int) -> Blocked | None:
+        return self.blocks.get(user_id)
+
+    def used_today(self, user_id: int) -> float:
+        return self.used
+
+    def time(self, row: Instance) -> TimeLeft | None:
+        return self.times.get(row.port)
+
+
+class Reservations:
+    """What is kept for whom, in memory."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, Reservation] = {}
+
+    def all(self) -> list[Reservation]:
+        return [self.rows[port] for port in sorted(self.rows)]
+
+    def terms(self) -> Terms:
+        return Terms(self.rows)
+
+    def reserve(
+        self, port: int, user_ids: Collection[int], until: float | None, reason: str, *, by: User
+    ) -> None:
+        users = frozenset(user_ids)
+        self.rows[port] = Reservation(port, by.username, NOW, until, reason, users)
+
+    def put_back(self, port: int, *, by: User) -> None:
+        if self.rows.pop(port, None) is None:
+            raise NotFound("no", reason="reservation")
+
+
+class Audit:
+    """Lines in memory, newest first, as the test sets them."""
+
+    def __init__(self) -> None:
+        self.lines: list[AuditLine] = []
+        self.asked: list[AuditFilter] = []
+        self.check = AuditCheck(0, "0" * 64, None)
+
+    def page(self, wanted: AuditFilter, count: int) -> list[AuditLine]:
+        self.asked.append(wanted)
+        return [one for one in self.lines if wanted.before is None or one.id < wanted.before][
+            :count
+        ]
+
+    def oldest_first(self, wanted: AuditFilter, most: int) -> list[AuditLine]:
+        return self.page(wanted, most)[::-1]
+
+    def actions(self) -> list[str]:
+        return sorted({line.entry.action for line in self.lines})
+
+    def verify(self) -> AuditCheck:
+        return self.check
+
+
 class Lifecycle:
     """Instances in memory; a start is ``starting`` at once, a stop ``stopping``."""
 
-    def __init__(self, ports: list[int]) -> None:
+    def __init__(self, settings: Settings) -> None:
+        ports = [row.port for row in settings.ports]
+        self.limits = Limits(settings)
+        self.reservations = Reservations()
+        self.maintenance = Switch()
         self.rows = {port: instance(port) for port in ports}
         self.usages: dict[int, Usage] = {}
         self.restarts: dict[int, Restart] = {}
@@ -259,6 +544,10 @@ class Lifecycle:
         self.stops: list[tuple[int, str, str]] = []
         self.unavailable: dict[int, str] = {}
         self.leftovers = Leftovers()
+        self.line = Line()
+        self.grants = Grants()
+        self.unfinished = Kept()
+        self.book = Book()
         self.quarantine = Quarantine()
         self.node = Node("local", "user", 7, ("supervisor", "account", "marker"), {}, root=True)
 
@@ -280,7 +569,8 @@ class Lifecycle:
         for port, row in self.rows.items():
             if row.state not in HOLDS_PORT and owner.assigned_port in (None, port):
                 return self.put(port, State.STARTING, owner)
-        raise NoFreeCard("none")
+        mine = owner.assigned_port
+        raise NoFreeCard("none", reason="assigned" if mine else "all", port=mine)
 
     def stop(self, port: int, *, by: User, reason: str) -> Instance:
         row = self.rows[port]
@@ -330,6 +620,16 @@ class Watch:
 
 
 @dataclass
+class Follower:
+    """How far work is, set by the test."""
+
+    known: dict[int, Progress] = field(default_factory=dict)
+
+    def progress(self, port: int) -> Progress | None:
+        return self.known.get(port)
+
+
+@dataclass
 class Fixed:
     """A room that gives one thing."""
 
@@ -353,6 +653,57 @@ class Sampler:
         return self.states.get(device)
 
 
+@dataclass
+class CardHistory:
+    """Spans of devices, set by the test."""
+
+    kept: dict[int, list[Span]] = field(default_factory=dict)
+
+    def spans(self, device: int, period: Period, now: float) -> list[Span]:
+        return merge(self.kept.get(device, []), period.span_s)
+
+    def use(self, span_s: int, shift: int, since: float) -> dict[tuple[int, int], float]:
+        return {
+            (device, (one.at + shift) // span_s * span_s - shift): one.extents["utilisation"].mean
+            for device, spans in self.kept.items()
+            for one in spans
+            if one.at >= since
+        }
+
+
+@dataclass
+class LineHistory:
+    """Spans of the line, set by the test."""
+
+    kept: list[LineSpan] = field(default_factory=list)
+
+    def spans(self, period: LinePeriod, now: float) -> list[LineSpan]:
+        return self.kept
+
+
+class Disk:
+    """What folders take, set by the test."""
+
+    def __init__(self) -> None:
+        self.on = True
+        self.known: dict[int, DiskUse] = {}
+        self.under_way: set[int] = set()
+        self.asked: list[int] = []
+        self.touched: list[int] = []
+
+    def of_user(self, user_id: int) -> DiskUse | None:
+        return self.known.get(user_id)
+
+    def is_under_way(self, user_id: int) -> bool:
+        return user_id in self.under_way
+
+    def ask(self, user_id: int) -> None:
+        self.asked.append(user_id)
+
+    def touch(self, user_id: int) -> None:
+        self.touched.append(user_id)
+
+
 class House:
     """All rooms, with one admin, two users and one who must change his password."""
 
@@ -361,8 +712,12 @@ class House:
             {"COMFYUI_PATH": str(folder), "CARD_KIND": "ascend", **environ}, root=folder
         )
         self.accounts = Accounts()
-        self.lifecycle = Lifecycle([row.port for row in self.settings.ports])
+        self.api_tokens = ApiTokens(self.accounts)
+        self.audit = Audit()
+        self.announcements = Announcements()
+        self.lifecycle = Lifecycle(self.settings)
         self.watch = Watch()
+        self.follower = Follower()
         self.load = Fixed(Load())
         self.gate = Fixed(Health())
         self.cards = [
@@ -370,7 +725,12 @@ class House:
             for row in self.settings.ports
         ]
         self.sampler = Sampler()
+        self.card_history = CardHistory()
+        self.line_history = LineHistory()
+        self.disk = Disk()
         self.secret_key = b"k" * 32
+        self.measures = Measures()
+        self.metrics_token = "m" * 64
         self.callbacks: list[Callable[[frozenset[int], frozenset[int]], None]] = []
         self.admin = self.accounts.add(1, "admin", is_admin=True)
         self.ann = self.accounts.add(2, "ann")
@@ -386,6 +746,13 @@ class House:
             callback(frozenset(ports), frozenset(users))
 
 
+class Still(Doctor):
+    """A doctor who examines nothing."""
+
+    def begin(self) -> None:
+        return None
+
+
 class Site:
     """The application over a house, and visitors to it."""
 
@@ -395,6 +762,7 @@ class Site:
         self.app.testing = True
         # A visitor sees an error page, not the test the exception.
         self.app.config["PROPAGATE_EXCEPTIONS"] = False
+        self.app.extensions[DOCTOR] = Still()
         self.socketio: SocketIO = create_socketio(self.app, self.house)
         self.live: Live = self.app.extensions[EXTENSION].live
 
@@ -418,7 +786,9 @@ class Visitor:
     def get(self, path: str, **headers: str) -> TestResponse:
         sent = {**self.headers, **headers}
         # Buffered, so that a static file is closed again.
-        return self.client.get(path, base_url=ORIGIN, headers=sent, buffered=True)
+        answer = self.client.get(path, base_url=ORIGIN, headers=sent, buffered=True)
+        contracts.check(self.site.app, "GET", path, answer)
+        return answer
 
     def csrf(self) -> str:
         """Read the token from a page's head."""
@@ -444,7 +814,9 @@ class Visitor:
             sent["Origin"] = origin
         if csrf:
             sent["X-CSRFToken"] = self.csrf()
-        return self.client.open(path, method=method, base_url=ORIGIN, headers=sent, **kwargs)
+        answer = self.client.open(path, method=method, base_url=ORIGIN, headers=sent, **kwargs)
+        contracts.check(self.site.app, method, path, answer)
+        return answer
 
     def post(self, path: str, **kwargs: Any) -> TestResponse:
         return self.send("POST", path, **kwargs)

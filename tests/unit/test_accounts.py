@@ -144,6 +144,38 @@ def test_tries_are_throttled_with_an_honest_time(accounts: Accounts) -> None:
     assert accounts.login("admin", "admin123", "127.0.0.2")[0].is_admin
 
 
+def test_who_tries_a_name_from_everywhere_does_not_keep_its_owner_out(accounts: Accounts) -> None:
+    accounts.login("admin", "admin123", HERE)
+    with pytest.raises(TooManyAttempts):
+        for number in range(1000):
+            with pytest.raises(NotAuthenticated):
+                accounts.login("admin", "wrong", f"10.0.{number // 250}.{number % 250}")
+    with pytest.raises(TooManyAttempts):
+        accounts.login("admin", "admin123", "10.1.1.1")
+    assert accounts.login("admin", "admin123", HERE)[0].is_admin, "where he has been before"
+    for _ in range(6):
+        with pytest.raises(NotAuthenticated):
+            accounts.login("admin", "wrong", HERE)
+    with pytest.raises(TooManyAttempts):
+        accounts.login("admin", "wrong", HERE)
+
+
+def test_a_full_line_of_strangers_is_refused_and_holds_up_nobody_who_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stored = _cheap(GOOD)
+    monkeypatch.setattr(room, "STRANGERS_MAX", 1)
+    line = room.Strangers()
+    monkeypatch.setattr(room, "_strangers", lambda: line)
+    assert room.matches(stored, GOOD)
+    with line.place():
+        with pytest.raises(TooManyAttempts) as refusal:
+            room.matches(stored, GOOD)
+        assert refusal.value.retry_after == room.FULL_WAIT_S
+        assert room.matches(stored, GOOD, known=True)
+    assert room.matches(stored, GOOD), "there is a place again"
+
+
 def test_one_address_cannot_try_many_names(accounts: Accounts) -> None:
     with pytest.raises(TooManyAttempts):
         for number in range(80):

@@ -111,7 +111,7 @@ def test_an_instance_of_an_earlier_version_is_taken_over(tmp_path: Path) -> None
     house.comfyui.answers[8001] = IDLE
     row = house.row(8001)
     assert house.step(8001) == "ready"
-    wanted = Opening(TOKEN, SECRET, upstream="127.0.0.1:8001")
+    wanted = Opening(TOKEN, SECRET, upstream="127.0.0.1:8001", owner=row.user_id or 0)
     assert house.lifecycle.openings() == {8001: wanted}
     assert house.lifecycle.stop_if_idle(row) is IDLE
     house.launcher.end("one", 0)

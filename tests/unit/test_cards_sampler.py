@@ -9,6 +9,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -29,17 +30,17 @@ ME = CardProcess(os.getpid(), GIB, "python")
 class Cards:
     """A sampler over whatever the test says that the tool shows."""
 
-    def __init__(self, folder: Path, *devices: int, **options: float) -> None:
+    def __init__(self, folder: Path, *devices: int, **options: Any) -> None:
         self.clock = Clock()
         self.shown: list[Reading] | str = [replace(QUIET, device=n) for n in devices or (0,)]
         self.ours: set[int] = set()
         self.held: list[frozenset[int]] = []
-        self.cpu = 0.0
+        self.slowdown = 1
         self.sampler = Sampler(
             "ascend",
             list(devices or (0,)),
             folder,
-            cpu_percent=lambda: self.cpu,
+            slowdown=lambda: self.slowdown,
             launch_of=lambda pid: "launch" if pid in self.ours else "",
             monotonic=self.clock,
             **options,
@@ -302,29 +303,32 @@ def test_a_fresh_state_began_after_it_was_wanted(cards: Cards) -> None:
 def test_the_pause_grows_with_the_machines_load_and_the_tools_slowness(cards: Cards) -> None:
     assert cards.sampler.pause(0.1) == 5.0
     assert cards.sampler.pause(3.0) == 12.0
-    cards.cpu = 90.0
+    cards.slowdown = 4
     assert cards.sampler.pause(0.1) == 20.0
+    assert cards.sampler.pause(6.0) == 24.0
 
 
-def test_an_hour_is_kept_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cards = Cards(tmp_path, interval_s=600.0)
+def test_each_look_is_told_to_who_keeps_the_history(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Reading] = []
+    cards = Cards(tmp_path, note=lambda readings, _at: told.extend(readings))
     monkeypatch.setitem(sampler.READERS, "ascend", cards.read)
-    for used in range(9):
-        cards.look(_using(used))
-    points = cards.sampler.history(0)
-    assert [point.memory_used for point in points] == [IDLE + n * MIB for n in range(3, 9)]
+    cards.look(_using(5))
     cards.look(fails="slow")
-    assert cards.sampler.history(0)[-1].memory_used is None
-    assert cards.sampler.history(7) == []
+    assert [one.memory_used for one in told] == [IDLE + 5 * MIB, None]
+    assert told[1].unknown
 
 
 def test_a_processor_is_neither_judged_nor_waited_for(tmp_path: Path) -> None:
-    plain = Sampler("cpu", [0, 1], tmp_path)
+    told: list[Reading] = []
+    plain = Sampler("cpu", [0, 1], tmp_path, note=lambda readings, _at: told.extend(readings))
     plain.look()
     state = plain.state(1)
     assert state is not None
     assert (state.busy, state.baseline, plain.patience_s) == ("", None, 0.0)
     assert list(tmp_path.iterdir()) == []
+    assert told == []
 
 
 def test_the_loop_ends_when_told_and_looks_at_once_when_asked(cards: Cards) -> None:

@@ -59,7 +59,7 @@ def test_missing_program_says_how_to_get_one(
 ) -> None:
     monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(GateFailed, match=r"pip install -r requirements\.txt"):
+    with pytest.raises(GateFailed, match=r"pip install -r requirements\.lock"):
         find_program("")
 
 

@@ -49,7 +49,7 @@ def test_start_then_ready(house: House, ann: User) -> None:
     row = house.run(ann)
     assert row.state is State.RUNNING
     assert row.process_id == 4001
-    assert house.gate.open == {8001: opening(8001, row.token or "", row.secret)}
+    assert house.gate.open == {8001: opening(8001, row.token or "", row.secret, row.user_id or 0)}
     spec = house.launcher.specs[row.launch_id or ""]
     assert "--port" in spec.argv
     assert (house.settings.data_dir / "workspaces").exists()
@@ -147,7 +147,7 @@ def test_an_instance_started_before_there_was_a_guard_keeps_working(
     house.comfyui.answers[8001] = IDLE
     assert house.step(8001) == "ready"
     row = house.row(8001)
-    assert house.gate.open == {8001: opening(8001, row.token or "", None)}
+    assert house.gate.open == {8001: opening(8001, row.token or "", None, row.user_id or 0)}
     assert house.lifecycle.stop_if_idle(row) is IDLE
 
 
@@ -330,7 +330,7 @@ def test_idle_stop_gives_way_to_work_and_to_doubt(house: House, ann: User, answe
     house.comfyui.answers[8001] = answer  # type: ignore[assignment]
     assert house.lifecycle.stop_if_idle(row) is answer
     assert house.row(8001).state is State.RUNNING
-    assert house.gate.open == {8001: opening(8001, row.token or "", row.secret)}
+    assert house.gate.open == {8001: opening(8001, row.token or "", row.secret, row.user_id or 0)}
 
 
 def test_nobody_stops_anothers_instance(house: House, ann: User) -> None:
@@ -407,7 +407,7 @@ def test_a_restart_finds_what_runs_with_token_and_idle_time(
     house: House, ann: User, tmp_path: Path
 ) -> None:
     row = house.run(ann)
-    house.lifecycle.note_checks({row.launch_id or "": 37})
+    house.lifecycle.book.note({row.launch_id or "": 37}, [])
     house.store.close()
     again = House(tmp_path)
     again.launcher.reports = house.launcher.reports
@@ -415,7 +415,9 @@ def test_a_restart_finds_what_runs_with_token_and_idle_time(
     found = again.row(8001)
     assert (found.token, found.launch_id, found.idle_count) == (row.token, row.launch_id, 37)
     assert again.step(8001) == "ready"
-    assert again.lifecycle.openings() == {8001: opening(8001, row.token or "", row.secret)}
+    assert again.lifecycle.openings() == {
+        8001: opening(8001, row.token or "", row.secret, row.user_id or 0)
+    }
     again.close()
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from manager import settings
 from manager.errors import SettingsError
 from manager.ports import write_ports
+from manager.setting_kinds import Words
 
 
 def _load(tmp_path: Path, text: str = "", **environ: str) -> settings.Settings:
@@ -163,3 +164,23 @@ def test_no_value_ends_in_another_error(environ: dict[str, str]) -> None:
         settings.load(environ, root=Path("/nowhere"))
     except SettingsError as error:
         assert str(error)
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ("card,workspace", ("workspace", "card")),
+        (" card , card ", ("card",)),
+        ("", ()),
+        (["workspace"], ("workspace",)),
+        ([], ()),
+    ],
+)
+def test_words_are_read_once_each_in_their_order(raw: object, expected: tuple[str, ...]) -> None:
+    assert Words("workspace", "card").read(raw) == expected
+
+
+@pytest.mark.parametrize("raw", ["queue", "card,tab", [1], 1, None, True])
+def test_other_words_are_refused(raw: object) -> None:
+    with pytest.raises(ValueError, match=r"^$"):
+        Words("workspace", "card").read(raw)

@@ -266,7 +266,7 @@ def test_a_workspace_name_is_given_once(store: Store) -> None:
 
 
 def test_the_session_id_is_not_in_the_file(store: Store, path: Path) -> None:
-    store.write(lambda t: t.sessions.add("secret-session-id", 1, 0.0, 10.0, "::1"))
+    store.write(lambda t: t.sessions.add("secret-session-id", 1, 1.0, 10.0, "::1"))
     assert store.read(lambda t: t.sessions.find("secret-session-id", 5.0)) is not None
     assert store.read(lambda t: t.sessions.find("secret-session-id", 10.0)) is None
     content = b"".join(f.read_bytes() for f in path.parent.glob("manager.db*"))

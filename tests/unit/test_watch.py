@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -13,10 +15,11 @@ from hypothesis import strategies as st
 from manager.comfyui import QueueAnswer, Work
 from manager.records import Address
 from manager.states import State
-from manager.track import Track
+from manager.track import SLOTS, Track
 from tests.support.house import House
 from tests.support.stand_ins import BUSY, IDLE, UNKNOWN
 from tests.support.waiting import wait_until
+from tests.support.web import instance
 
 LIMIT = 600
 
@@ -108,6 +111,63 @@ def test_it_looks_each_second_on_the_grid(house: House) -> None:
     for now in (0.0, 0.5, 1.3, 1.9, 2.9, 3.05, 4.0):
         _tick(house, now)
     assert house.comfyui.asked == [port] * 5
+
+
+@given(now=st.floats(0, 1e7), interval=st.floats(0.1, 60), slot=st.integers(0, SLOTS - 1))
+def test_checks_stand_on_the_clocks_own_grid(now: float, interval: float, slot: int) -> None:
+    track = Track(instance(8001, State.RUNNING), now, slot)
+    due = track.next_check(now, interval)
+    assert now < due <= now + interval * 1.000001
+    # However late a round comes, the next one is where it would have been.
+    steps = (due - interval * slot / SLOTS) / interval
+    assert steps == pytest.approx(round(steps), abs=1e-5)
+
+
+def test_checks_are_spread_over_the_interval(house: House) -> None:
+    for n in range(4):
+        _run(house, f"u{n}")
+    _tick(house, 0.0)
+    assert sorted(track.slot for track in house.watch._tracks.values()) == [0, 1, 2, 3]
+
+
+def test_one_that_gives_no_answer_is_asked_more_rarely_until_it_does(house: House) -> None:
+    port = _run(house, "ann")
+    house.comfyui.answers[port] = UNKNOWN
+    asked = []
+    for second in range(16):
+        house.comfyui.asked.clear()
+        _tick(house, float(second))
+        asked.append(len(house.comfyui.asked))
+    assert asked == [1, 1, 1, 1, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0]
+    house.comfyui.answers[port] = IDLE
+    for second in range(16, 22):
+        _tick(house, float(second))
+    assert len(house.comfyui.asked) == 5
+
+
+def test_a_rest_neither_hides_a_hang_nor_the_end_of_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    clock = SimpleNamespace(monotonic=lambda: now, time=time.time)
+    monkeypatch.setattr("manager.watch.time", clock)
+    house = House(tmp_path, HANG_TIMEOUT="8", MAX_WORKERS="4")
+    try:
+        port = _run(house, "ann")
+        _tick(house, 0.0)
+        house.comfyui.answers[port] = UNKNOWN
+        for second in range(1, 9):
+            now = float(second)
+            _tick(house, now)
+            reading = house.watch.reading(port)
+            assert reading is not None
+            assert (reading.hung_since is not None) is (second == 8)
+        assert house.watch._tracks[port].rest, "the test is about a rest"
+        house.launcher.end(house.row(port).launch_id or "", 1)
+        _tick(house, 9.0)
+        assert house.row(port).state is State.FAILED
+    finally:
+        house.close()
 
 
 def test_the_idle_limit_ends_it_and_says_why(house: House) -> None:
@@ -246,7 +306,7 @@ def test_idle_times_are_written_now_and_then_and_only_then(house: House) -> None
 
 def test_an_adopted_instance_keeps_its_idle_time(house: House, tmp_path: Path) -> None:
     port = _run(house, "ann")
-    house.lifecycle.note_checks({house.row(port).launch_id or "": 99})
+    house.lifecycle.book.note({house.row(port).launch_id or "": 99}, [])
     again = House(tmp_path)
     again.launcher.reports, again.comfyui.answers = house.launcher.reports, {port: IDLE}
     _tick(again, 0.0)

@@ -21,7 +21,7 @@ def site(tmp_path: Path) -> Site:
 def error_of(answer: Any) -> dict[str, str]:
     body = answer.get_json()
     assert set(body) == {"error"}
-    assert set(body["error"]) == {"code", "key", "message"}
+    assert set(body["error"]) - {"field"} == {"code", "key", "message"}
     error: dict[str, str] = body["error"]
     assert error["message"]
     return error
@@ -122,9 +122,46 @@ def test_a_log_of_a_strange_length_is_refused(site: Site, raw: str) -> None:
 
 def test_the_log_is_the_own_one(site: Site) -> None:
     site.house.lifecycle.put(8001, State.RUNNING, site.house.ann)
-    assert site.visitor("bob").get("/api/user/log").get_json() == {"log": ""}
+    assert site.visitor("bob").get("/api/user/log").get_json()["log"] == ""
+    assert site.visitor("bob").get("/api/user/log.txt").text == ""
     log = site.visitor("ann").get("/api/user/log?bytes=9").get_json()["log"]
     assert log == "ast line\n"
+
+
+def test_a_log_that_is_known_is_not_sent_again(site: Site) -> None:
+    lifecycle = site.house.lifecycle
+    lifecycle.put(8001, State.RUNNING, site.house.ann)
+    for visitor, address in (
+        (site.visitor("ann"), "/api/user/log"),
+        (site.visitor("admin"), "/api/admin/ports/8001/log"),
+    ):
+        lifecycle.log = "one line\n"
+        first = visitor.get(address).get_json()
+        assert first["log"] == "launch-8001: one line\n"
+        again = visitor.get(f"{address}?known={first['tag']}").get_json()
+        assert again == {"log": None, "tag": first["tag"]}
+        lifecycle.log = "one line\nand another\n"
+        more = visitor.get(f"{address}?known={first['tag']}").get_json()
+        assert more["log"].endswith("and another\n")
+        # The same words of another launch are another log.
+        end = visitor.get(f"{address}?bytes=8").get_json()
+        lifecycle.put(8001, State.RUNNING, site.house.ann, launch_id="another")
+        other = visitor.get(f"{address}?bytes=8&known={end['tag']}").get_json()
+        assert end["log"] == other["log"] == "another\n"
+        lifecycle.put(8001, State.RUNNING, site.house.ann)
+
+
+def test_a_log_is_had_as_a_file_of_plain_text(site: Site) -> None:
+    site.house.lifecycle.put(8001, State.RUNNING, site.house.ann)
+    for visitor, address, name in (
+        (site.visitor("ann"), "/api/user/log.txt", "comfyui.log.txt"),
+        (site.visitor("admin"), "/api/admin/ports/8001/log.txt", "comfyui-8001.log.txt"),
+    ):
+        answer = visitor.get(address)
+        assert answer.text == "launch-8001: the last line\n"
+        assert answer.mimetype == "text/plain"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Content-Disposition"] == f'attachment; filename="{name}"'
 
 
 BAD_BODIES = [

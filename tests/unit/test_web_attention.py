@@ -8,6 +8,7 @@ import pytest
 
 from manager.records import Leftover, Quarantined
 from manager.web import views
+from manager.web.differences import difference
 from tests.support.web import NOW, Site, Visitor
 
 LOST = Leftover("abc123", 7, "ann", 8001, 1, 4711, NOW)
@@ -37,6 +38,13 @@ def test_admins_see_both_with_their_reasons(site: Site, admin: Visitor) -> None:
     assert overview["quarantine"] == [
         {"port": 8002, "card": 2, "since": NOW, "reason": HELD.reason, "clear": True}
     ]
+
+
+def test_their_rows_in_the_table_of_ports_do_not_look_free(site: Site, admin: Visitor) -> None:
+    words = "Not given out, see “Needs your attention”"
+    assert admin.get("/admin").text.count(words) == 2
+    ports = admin.get("/api/admin/overview").get_json()["ports"]
+    assert [port["port"] for port in ports if port["held_back"]] == [8001, 8002]
 
 
 def test_the_panel_is_hidden_when_there_is_nothing(tmp_path: Path) -> None:
@@ -83,5 +91,9 @@ def test_a_user_whose_only_port_is_held_back_reads_why(site: Site) -> None:
 def test_changes_reach_open_pages(site: Site) -> None:
     before = views.overview(site.house, 0)
     site.house.lifecycle.quarantine.held.clear()
-    diff = views.overview_diff(before, views.overview(site.house, 0))
-    assert diff == {"quarantine": []}
+    diff = difference(before, views.overview(site.house, 0))
+    assert diff is not None
+    assert diff["quarantine"] == []
+    (port,) = diff["ports"]
+    assert (port["port"], port["held_back"]) == (8002, False)
+    assert set(diff) == {"quarantine", "ports"}

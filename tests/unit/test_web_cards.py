@@ -12,6 +12,7 @@ from manager.cards.reading import MIB, CardProcess, Reading
 from manager.cards.sampler import CardState
 from manager.states import State
 from manager.web import views
+from manager.web.differences import difference
 from tests.support.web import Site
 
 ONE = Reading(0, "910B3", "ok", 8676 * MIB, 65536 * MIB, 12.4, 50.0, 100.4, ())
@@ -122,11 +123,12 @@ def test_cards_without_a_tool_and_before_the_first_look(site: Site) -> None:
 
 
 def test_only_cards_that_changed_are_told(site: Site) -> None:
-    before = views.overview(site.house, 1)
-    assert views.overview_diff(before, views.overview(site.house, 2)) == {}
+    before = views.overview(site.house, 0)
+    assert difference(before, views.overview(site.house, 0)) == {}
     warmer = replace(ONE, temperature=70.0)
     site.house.sampler.states[0] = CardState(warmer, 9.0, warmer, 9.0, IDLE)
-    assert list(views.overview_diff(before, views.overview(site.house, 2))) == ["cards"]
+    (told,) = (difference(before, views.overview(site.house, 0)) or {}).items()
+    assert told == ("cards", [{"card": 1, "temperature": 70.0}])
 
 
 def test_a_user_is_not_told_of_others_processes(site: Site) -> None:

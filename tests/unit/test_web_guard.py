@@ -7,52 +7,10 @@ from typing import Any
 
 import pytest
 
+from manager.web import assets
 from manager.web.guard import HEADERS
+from tests.support.routes import CHANGING, KNOWN, ROUTES, VISITORS
 from tests.support.web import ORIGIN, Site
-
-NEW_USER = {"username": "carl", "password": "a good password"}
-
-# method, path, JSON body, then the status for nobody, a user, an admin, one who must change.
-ROUTES: list[tuple[str, str, Any, int, int, int, int]] = [
-    ("GET", "/", None, 302, 200, 200, 302),
-    ("GET", "/admin", None, 302, 403, 200, 302),
-    ("GET", "/login", None, 200, 302, 302, 302),
-    ("GET", "/password", None, 302, 200, 200, 200),
-    ("GET", "/healthz", None, 200, 200, 200, 200),
-    ("GET", "/favicon.ico", None, 302, 302, 302, 302),
-    ("GET", "/static/css/base.css", None, 200, 200, 200, 200),
-    ("POST", "/language", None, 400, 400, 400, 400),
-    ("POST", "/start", None, 302, 302, 302, 302),
-    ("POST", "/stop", None, 302, 409, 409, 302),
-    ("POST", "/cancel-restart", None, 302, 302, 302, 302),
-    ("POST", "/logout", None, 302, 302, 302, 302),
-    ("POST", "/password", None, 302, 401, 401, 401),
-    ("GET", "/api/user/state", None, 401, 200, 200, 403),
-    ("GET", "/api/user/log", None, 401, 200, 200, 403),
-    ("POST", "/api/user/start", None, 401, 202, 202, 403),
-    ("POST", "/api/user/stop", None, 401, 409, 409, 403),
-    ("POST", "/api/user/cancel-restart", None, 401, 200, 200, 403),
-    (
-        "POST",
-        "/api/user/password",
-        {"old_password": "right password", "new_password": "another one"},
-        401,
-        200,
-        200,
-        200,
-    ),
-    ("GET", "/api/admin/overview", None, 401, 403, 200, 403),
-    ("POST", "/api/admin/users", NEW_USER, 401, 403, 201, 403),
-    ("PATCH", "/api/admin/users/3", {"is_active": False}, 401, 403, 200, 403),
-    ("DELETE", "/api/admin/users/3", None, 401, 403, 200, 403),
-    ("POST", "/api/admin/users/3/reset-password", None, 401, 403, 200, 403),
-    ("POST", "/api/admin/ports/8001/stop", None, 401, 403, 409, 403),
-    ("POST", "/api/admin/ports/8001/release", None, 401, 403, 404, 403),
-    ("POST", "/api/admin/leftovers/lost/stop", None, 401, 403, 404, 403),
-    ("GET", "/api/admin/ports/8001/log", None, 401, 403, 200, 403),
-]
-VISITORS = (None, "ann", "admin", "new")
-CHANGING = [(method, path) for method, path, *_ in ROUTES if method != "GET"]
 
 
 @pytest.fixture
@@ -70,10 +28,14 @@ def test_each_route_lets_pass_whom_it_should(site: Site, route: tuple[Any, ...],
 
 
 def test_no_route_is_missing_from_the_table(site: Site) -> None:
-    known = {(method, path) for method, path, *_ in ROUTES} | {("POST", "/login")}
     adapter = site.app.url_map.bind("manager.test")
-    reached = {adapter.match(path, method)[0] for method, path in known}
-    assert reached == {rule.endpoint for rule in site.app.url_map.iter_rules()}
+    reached = {(adapter.match(path.split("?")[0], method)[0], method) for method, path in KNOWN}
+    there = {
+        (rule.endpoint, method)
+        for rule in site.app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    assert reached == there
 
 
 @pytest.mark.parametrize(("method", "path"), [*CHANGING, ("POST", "/login")])
@@ -125,7 +87,9 @@ def test_a_same_origin_page_passes(site: Site) -> None:
     assert answer.status_code == 202
 
 
-@pytest.mark.parametrize("path", ["/login", "/api/user/state", "/nowhere", "/static/css/base.css"])
+@pytest.mark.parametrize(
+    "path", ["/login", "/api/user/state", "/nowhere", f"{assets.address()}/css/base.css"]
+)
 def test_every_answer_carries_the_headers(site: Site, path: str) -> None:
     answer = site.visitor().get(path)
     for name, value in HEADERS.items():
@@ -133,12 +97,15 @@ def test_every_answer_carries_the_headers(site: Site, path: str) -> None:
     assert "unsafe" not in answer.headers["Content-Security-Policy"]
 
 
-def test_pages_are_not_kept_and_static_files_are_asked_for_again(site: Site) -> None:
+def test_pages_are_not_kept_and_static_files_for_good(site: Site) -> None:
     visitor = site.visitor()
     assert visitor.get("/login").headers["Cache-Control"] == "no-store"
-    static = visitor.get("/static/js/lib/api.js")
-    assert static.headers["Cache-Control"] == "no-cache"
-    again = visitor.get("/static/js/lib/api.js", **{"If-None-Match": static.headers["ETag"]})
+    static = visitor.get(f"{assets.address()}/js/lib/api.js")
+    assert static.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert visitor.get("/static/js/lib/api.js").headers["Cache-Control"] == "no-store"
+    again = visitor.get(
+        f"{assets.address()}/js/lib/api.js", **{"If-None-Match": static.headers["ETag"]}
+    )
     assert again.status_code == 304
 
 

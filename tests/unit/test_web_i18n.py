@@ -9,7 +9,7 @@ import pytest
 from manager.lifecycle.reasons import KINDS
 from manager.settings import ROOT
 from manager.states import State
-from manager.web import i18n, live, sockets
+from manager.web import differences, i18n, live, sockets
 
 ENGLISH, CHINESE = i18n.catalogue("en"), i18n.catalogue("zh_CN")
 SCRIPTS = sorted((ROOT / "static" / "js").rglob("*.js"))
@@ -62,9 +62,11 @@ def test_each_state_and_end_has_its_words() -> None:
 
 def test_scripts_listen_to_the_events_that_are_sent() -> None:
     text = (ROOT / "static" / "js" / "lib" / "live.js").read_text(encoding="utf-8")
-    for name in ("STATE_EVENT", "OVERVIEW_EVENT", "OVERVIEW_DIFF_EVENT"):
+    for name in ("STATE_EVENT", "STATE_DIFF_EVENT", "OVERVIEW_EVENT", "OVERVIEW_DIFF_EVENT"):
         assert f'{name} = "{getattr(live, name)}"' in text
     assert sockets.NOT_AUTHENTICATED in text
+    keys = ", ".join(f'{name}: "{key}"' for name, key in differences.KEYED.items())
+    assert f"KEYED = {{ {keys} }}" in text
 
 
 def test_scripts_write_no_markup() -> None:

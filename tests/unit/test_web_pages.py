@@ -166,6 +166,28 @@ def test_first_paint_of_a_start(site: Site) -> None:
     assert 'data-stage="launched" data-step="todo"' in page
 
 
+def test_the_page_that_waits_shows_how_it_stands_and_redirects_nowhere(site: Site) -> None:
+    ann, lifecycle = site.visitor("ann"), site.house.lifecycle
+    assert "One moment" in ann.get("/open").text
+    lifecycle.put(8002, State.STARTING, site.house.ann)
+    site.house.watch.readings[8002] = Reading(stage="loading")
+    page = ann.get("/open").text
+    assert "This tab goes to your workspace" in page
+    assert 'data-stage="loading" data-step="now" aria-current="step"' in page
+    assert "token_8002" not in page
+    lifecycle.put(8002, State.RUNNING, site.house.ann)
+    answer = ann.get("/open")
+    assert answer.status_code == 200
+    assert f'href="http://manager.test:9082/?token_8002={TOKEN}"' in answer.text
+    assert answer.headers["Referrer-Policy"] == "same-origin"
+    assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert answer.headers["Cache-Control"] == "no-store"
+    # Another's start is nobody's but his.
+    assert TOKEN not in site.visitor("bob").get("/open").text
+    answer = ann.post("/language", data={"language": "zh_CN", "next": "/open"})
+    assert answer.headers["Location"] == "/open"
+
+
 def test_first_paint_of_a_running_instance(site: Site) -> None:
     site.house.lifecycle.put(8002, State.RUNNING, site.house.ann)
     site.house.watch.readings[8002] = Reading(idle_seconds=42, idle_left=558)
@@ -192,9 +214,9 @@ def test_first_paint_of_the_admin_page(site: Site) -> None:
     site.house.gate.value = Health(running=False, problem="port 9081 is taken")
     page = site.visitor("admin").get("/admin").text
     assert "1 of 4 in use" in page
-    assert "1 running, 2 waiting" in page
+    assert "1\N{NO-BREAK SPACE}running, 2\N{NO-BREAK SPACE}waiting" in page
     assert "Problem: port 9081 is taken" in page
-    assert "IDLE_TIMEOUT" in page
+    assert 'href="/settings"' in page
     assert "Delete bob" in page
 
 
@@ -210,7 +232,7 @@ def test_a_real_comfyui_has_no_demo_banner(site: Site) -> None:
     assert "Demo mode" not in site.visitor("ann").get("/").text
 
 
-@pytest.mark.parametrize("path", ["/", "/admin", "/password"])
+@pytest.mark.parametrize("path", ["/", "/admin", "/open", "/password"])
 @pytest.mark.parametrize("language", ["en", "zh-CN"])
 def test_pages_have_no_inline_script_style_or_handler(site: Site, path: str, language: str) -> None:
     page = site.visitor("admin").get(path, **{"Accept-Language": language}).text
@@ -225,7 +247,7 @@ def test_pages_have_no_inline_script_style_or_handler(site: Site, path: str, lan
 
 
 @pytest.mark.parametrize("language", ["en", "zh-CN"])
-@pytest.mark.parametrize("path", ["/", "/admin", "/password", "/nowhere"])
+@pytest.mark.parametrize("path", ["/", "/admin", "/open", "/password", "/nowhere"])
 def test_no_key_is_left_untranslated(site: Site, path: str, language: str) -> None:
     page = site.visitor("admin").get(path, **{"Accept-Language": language}).text
     painted = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)

@@ -43,6 +43,12 @@ export function localTimes(root = document) {
 /** A point in time as words, for a place inside a sentence. */
 export const momentText = (epoch) => moment(new Date(epoch * 1000), language);
 
+/** A moment as a date field takes it: in the reader's zone, without one. */
+export function localMinute(epoch) {
+  const date = new Date(epoch * 1000);
+  return new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+}
+
 /** Say in a sentence why something ended; empty where no kind is known. */
 export function faultText({ fault_kind: kind, signal, exit_code: code }) {
   return kind ? t(`fault.${kind}`, { signal, code }) : "";
@@ -74,12 +80,28 @@ export function showProblem(place, message) {
   place.replaceChildren(box);
 }
 
-export function toast(message) {
+const TOAST_MS = 5000;
+const UNDO_MS = 15_000;
+
+/** Say something for a moment; `undo`: what its button says and does. It stays while in use. */
+export function toast(message, undo = null) {
   const box = document.createElement("div");
   box.className = "toast";
   box.textContent = message;
+  if (undo) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "toast-undo";
+    button.textContent = undo.text;
+    button.addEventListener("click", () => {
+      box.remove();
+      undo.run();
+    });
+    box.append(button);
+  }
   document.querySelector("[data-toasts]").append(box);
-  setTimeout(() => box.remove(), 5000);
+  const leave = () => (box.matches(":hover, :focus-within") ? setTimeout(leave, TOAST_MS) : box.remove());
+  setTimeout(leave, undo ? UNDO_MS : TOAST_MS);
 }
 
 /** Ask in the page's dialog; resolves to true when the dangerous button was chosen. */
@@ -95,17 +117,22 @@ export function ask(title, text, yes) {
   });
 }
 
-/** Copy a text field. Browsers offer the clipboard only on HTTPS and localhost: else select it. */
-export async function copyFrom(input) {
+/** Copy a text field; tells whether it could. Only HTTPS and localhost have the clipboard itself. */
+export async function copies(input) {
   input.focus();
   input.select();
   try {
-    if (navigator.clipboard) await navigator.clipboard.writeText(input.value);
-    else if (!document.execCommand("copy")) throw new Error("refused");
-    toast(t("common.copied"));
+    if (!navigator.clipboard) return document.execCommand("copy");
+    await navigator.clipboard.writeText(input.value);
+    return true;
   } catch {
-    toast(t("common.copy_failed"));
+    return false;
   }
+}
+
+/** Copy a text field and say so; where it cannot be, it stays selected. */
+export async function copyFrom(input) {
+  toast(t((await copies(input)) ? "common.copied" : "common.copy_failed"));
 }
 
 /** Run `work` with the button marked as busy, so that a second click does nothing. */
@@ -117,13 +144,6 @@ export async function whileBusy(button, work) {
   } finally {
     button.removeAttribute("aria-busy");
   }
-}
-
-/** Show a log and stay at its end if the reader is there. */
-export function setLog(element, text) {
-  const atEnd = element.scrollHeight - element.scrollTop - element.clientHeight < 40;
-  setText(element, text || t("common.log_empty"));
-  if (atEnd) element.scrollTop = element.scrollHeight;
 }
 
 export function closeMenus() {

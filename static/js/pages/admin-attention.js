@@ -72,7 +72,9 @@ panel.addEventListener("click", async (event) => {
   if (!button) return;
   const row = button.closest("li");
   if (button.dataset.action === "held") {
-    await act(button, `/api/admin/ports/${row.dataset.held}/release`);
+    const port = row.dataset.held;
+    const [title, text] = ["title", "text"].map((part) => t(`admin.attention.release_confirm.${part}`, { port }));
+    if (await ask(title, text, t("admin.attention.release_confirm.yes"))) await act(button, `/api/admin/ports/${port}/release`);
     return;
   }
   const launch = row.dataset.leftover;

@@ -1,57 +1,90 @@
-// The table of users: create, port, disable and enable, reset password, delete.
+// The table of users: who is seen, create, port, disable and enable, reset password, delete.
 
-import { call, post } from "../lib/api.js";
-import { ask, copyFrom, field, role, setMoment, setText, show, showProblem, toast, whileBusy } from "../lib/dom.js";
+import { call, get, post } from "../lib/api.js";
+import { ask, copyFrom, role, setText, show, showProblem, toast, whileBusy } from "../lib/dom.js";
 import { pageData, t } from "../lib/i18n.js";
+import { whileSeen } from "../lib/usage.js";
+import { onCreated } from "./admin-create.js";
+import { chosen, foundIds, search, searching, sortBy, sorting, turnPage, visible } from "./admin-people.js";
+import { writeUser } from "./admin-user-row.js";
 
-// Without 0/O, 1/l/I: a first password is often read aloud.
-const LETTERS = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
-const GENERATED_LENGTH = 14;
+const REFRESH_MS = 60_000;
 
-const body = role(document, "users");
+const panel = document.querySelector("[data-people]");
+const body = role(panel, "users");
+const pages = role(panel, "pages");
+const chooseAll = role(panel, "choose-all");
 const pattern = document.querySelector('[data-template="user"]');
-const createDialog = document.querySelector("[data-create]");
-const createForm = document.querySelector("[data-create-form]");
 const shownPassword = document.querySelector("[data-shown-password]");
 const problem = document.querySelector("[data-page-problem]");
 
 let users = new Map();
+let seen = seenOf(pageData.people);
+let works = new Map();
+let waits = new Set();
 
-function label(row, action, key, username) {
-  row.querySelector(`[data-action="${action}"]`).setAttribute("aria-label", t(key, { username }));
+function seenOf(people) {
+  return new Map(people.map((one) => [one.user_id, one]));
 }
 
-function renderUser(user) {
-  let row = body.querySelector(`[data-user="${user.id}"]`);
-  if (!row) {
-    row = pattern.content.firstElementChild.cloneNode(true);
-    row.dataset.user = user.id;
-    body.append(row);
+const free = () => foundIds().filter((id) => id !== String(pageData.me));
+
+function showChosen() {
+  const all = free();
+  const count = all.filter((id) => chosen.has(id)).length;
+  chooseAll.checked = count > 0 && count === all.length;
+  chooseAll.indeterminate = count > 0 && count < all.length;
+  show(role(panel, "chosen-bar"), chosen.size > 0);
+  setText(role(panel, "chosen-count"), chosen.size ? t("admin.users.chosen", { count: chosen.size }) : "");
+}
+
+function showTools({ ids, first, found }, size) {
+  const all = users.size;
+  setText(role(panel, "count"), searching() ? t("admin.users.found", { found, count: all }) : t("admin.users.count", { count: all }));
+  show(role(panel, "nobody"), found === 0);
+  show(pages, found > size);
+  setText(role(pages, "page"), found > size ? t("admin.users.page", { first, last: first + ids.length - 1, count: found }) : "");
+  pages.querySelector('[data-act="previous"]').disabled = first === 1;
+  pages.querySelector('[data-act="next"]').disabled = first + size > found;
+  const { by, down } = sorting();
+  for (const head of panel.querySelectorAll("th[data-sort]")) {
+    if (head.dataset.sort === by) head.setAttribute("aria-sort", down ? "descending" : "ascending");
+    else head.removeAttribute("aria-sort");
   }
-  const { username } = user;
-  const self = user.id === pageData.me;
-  setText(field(row, "username"), username);
-  show(field(row, "you"), self);
-  setText(field(row, "role"), t(user.is_admin ? "admin.users.role_admin" : "admin.users.role_user"));
-  const port = field(row, "assigned_port");
-  port.setAttribute("aria-label", t("admin.users.port_of", { username }));
-  if (document.activeElement !== port) port.value = user.assigned_port ?? "";
-  const status = field(row, "status");
-  status.dataset.state = user.is_active ? "running" : "idle";
-  setText(status, t(user.is_active ? "admin.users.active" : "admin.users.disabled"));
-  show(field(row, "must_change"), user.must_change_password);
-  setMoment(field(row, "created_at"), user.created_at);
-  setText(field(row, "toggle_text"), t(user.is_active ? "admin.users.disable" : "admin.users.enable"));
-  label(row, "toggle", user.is_active ? "admin.users.disable_of" : "admin.users.enable_of", username);
-  label(row, "reset", "admin.users.reset_of", username);
-  label(row, "delete", "admin.users.delete_of", username);
-  for (const button of row.querySelectorAll("[data-action]")) button.disabled = self;
+  role(panel, "sort").value = by;
+  showChosen();
 }
 
-export function renderUsers(list) {
-  users = new Map(list.map((user) => [String(user.id), user]));
-  for (const row of [...body.children]) if (!users.has(row.dataset.user)) row.remove();
-  list.forEach(renderUser);
+/** Show the users as they are now; `anew`: in the order that the reader has just asked for. */
+function draw(anew = false) {
+  const size = Number(pages.dataset.size);
+  const items = [...users.values()].map((user, index) => ({ user, seen: seen.get(user.id), works: works.get(user.username), index }));
+  const byId = new Map(items.map((item) => [String(item.user.id), item]));
+  const found = visible(items, size, { anew });
+  const old = new Map([...body.children].map((row) => [row.dataset.user, row]));
+  found.ids.forEach((id, index) => {
+    const row = old.get(id) ?? pattern.content.firstElementChild.cloneNode(true);
+    old.delete(id);
+    writeUser(row, byId.get(id));
+    // Moving a row that is where it belongs would take the focus from its button.
+    if (body.children[index] !== row) body.insertBefore(row, body.children[index] ?? null);
+  });
+  for (const row of old.values()) row.remove();
+  showTools(found, size);
+}
+
+export function renderUsers(overview) {
+  users = new Map(overview.users.map((user) => [String(user.id), user]));
+  works = new Map(overview.ports.filter((port) => port.username).map((port) => [port.username, port.port]));
+  waits = new Set(overview.line.map((one) => one.user_id));
+  draw();
+}
+
+async function refetch() {
+  await get("/api/admin/people").then(({ people }) => {
+    seen = seenOf(people);
+    draw();
+  }).catch(() => {});
 }
 
 async function attempt(button, work) {
@@ -66,21 +99,40 @@ async function attempt(button, work) {
   });
 }
 
-async function change(user, changes) {
-  const answer = await call("PATCH", `/api/admin/users/${user.id}`, changes);
-  users.set(String(user.id), answer.user);
-  renderUser(answer.user);
-  toast(t("admin.changed", user));
+/** Take changed accounts over and say it, with a way back where there is one. */
+function changed(list, text, undo) {
+  for (const user of list) users.set(String(user.id), user);
+  draw();
+  toast(text, undo && { text: t("common.undo"), run: undo });
 }
 
-function sure(name, user) {
-  return ask(t(`admin.${name}_confirm.title`, user), t(`admin.${name}_confirm.text`), t(`admin.${name}_confirm.yes`));
+async function change(user, changes, button) {
+  const before = Object.fromEntries(Object.keys(changes).map((name) => [name, user[name]]));
+  await attempt(button, async () => {
+    const answer = await call("PATCH", `/api/admin/users/${user.id}`, changes);
+    changed([answer.user], t("admin.changed", user), () => change(answer.user, before, button));
+  });
 }
+
+async function setActive(ids, active, button) {
+  await attempt(button, async () => {
+    const answer = await call("PATCH", "/api/admin/people", { user_ids: ids, is_active: active });
+    const back = answer.users.map((user) => user.id);
+    changed(answer.users, t(`admin.users.${active ? "enabled" : "disabled"}_some`, { count: back.length }), back.length ? () => setActive(back, !active, button) : null);
+  });
+}
+
+function sure(name, params) {
+  return ask(t(`admin.${name}_confirm.title`, params), t(`admin.${name}_confirm.text`), t(`admin.${name}_confirm.yes`));
+}
+
+/** Whether disabling somebody takes from him what enabling does not give back. */
+const loses = (user) => works.has(user.username) || waits.has(user.id);
 
 const actions = {
   async toggle(user, button) {
-    if (user.is_active && !(await sure("disable", user))) return;
-    await attempt(button, () => change(user, { is_active: !user.is_active }));
+    if (user.is_active && loses(user) && !(await sure("disable", user))) return;
+    await change(user, { is_active: !user.is_active }, button);
   },
   async reset(user, button) {
     if (!(await sure("reset", user))) return;
@@ -95,38 +147,33 @@ const actions = {
     if (!(await sure("delete", user))) return;
     await attempt(button, async () => {
       await call("DELETE", `/api/admin/users/${user.id}`);
-      body.querySelector(`[data-user="${user.id}"]`)?.remove();
+      users.delete(String(user.id));
+      draw();
       toast(t("admin.deleted", user));
     });
   },
 };
 
-function generate() {
-  const numbers = crypto.getRandomValues(new Uint32Array(GENERATED_LENGTH));
-  createForm.elements.password.value = [...numbers].map((number) => LETTERS[number % LETTERS.length]).join("");
-}
+const acts = {
+  async disable(button) {
+    const some = [...chosen].map((id) => users.get(id));
+    if (some.some(loses) && !(await sure("disable_some", { count: some.length }))) return;
+    await setActive(some.map((user) => user.id), false, button);
+  },
+  enable: (button) => setActive([...chosen].map(Number), true, button),
+  none() {
+    chosen.clear();
+    draw();
+    chooseAll.focus();
+  },
+  previous: () => turn(-1),
+  next: () => turn(1),
+};
 
-async function create(event) {
-  event.preventDefault();
-  const place = createForm.querySelector("[data-problem]");
-  const { username, password, assigned_port: port, is_admin: admin } = createForm.elements;
-  showProblem(place, "");
-  await whileBusy(createForm.querySelector("button:not([type])"), async () => {
-    try {
-      const { user } = await post("/api/admin/users", {
-        username: username.value,
-        password: password.value,
-        is_admin: admin.checked,
-        assigned_port: port.value ? Number(port.value) : null,
-      });
-      users.set(String(user.id), user);
-      renderUser(user);
-      createDialog.close();
-      toast(t("admin.created", user));
-    } catch (error) {
-      showProblem(place, error.message);
-    }
-  });
+function turn(step) {
+  turnPage(step);
+  draw();
+  panel.querySelector("thead").scrollIntoView({ block: "nearest" });
 }
 
 body.addEventListener("click", (event) => {
@@ -137,17 +184,38 @@ body.addEventListener("click", (event) => {
 body.addEventListener("change", (event) => {
   const user = users.get(event.target.closest("[data-user]")?.dataset.user);
   const port = event.target.value ? Number(event.target.value) : null;
-  if (user && event.target.dataset.field === "assigned_port") attempt(event.target, () => change(user, { assigned_port: port }));
+  if (user && event.target.dataset.field === "assigned_port") change(user, { assigned_port: port }, event.target);
+  if (user && event.target.dataset.field === "choose") {
+    chosen[event.target.checked ? "add" : "delete"](String(user.id));
+    showChosen();
+  }
 });
-document.querySelector('[data-action="create"]').addEventListener("click", () => {
-  createForm.reset();
-  showProblem(createForm.querySelector("[data-problem]"), "");
-  createDialog.showModal();
-});
-createForm.addEventListener("submit", create);
-createForm.querySelector('[data-action="generate"]').addEventListener("click", generate);
-createForm.querySelector('[data-action="cancel"]').addEventListener("click", () => createDialog.close());
 shownPassword.querySelector('[data-action="copy"]').addEventListener("click", () => copyFrom(role(shownPassword, "password")));
 shownPassword.addEventListener("close", () => {
   role(shownPassword, "password").value = "";
 });
+panel.addEventListener("click", (event) => {
+  const button = event.target.closest("button[data-act]");
+  if (button) acts[button.dataset.act]?.(button);
+  const by = event.target.closest("button.sort")?.closest("[data-sort]").dataset.sort;
+  if (!by) return;
+  sortBy(by);
+  draw(true);
+});
+role(panel, "sort").addEventListener("change", (event) => {
+  sortBy(event.target.value, false);
+  draw(true);
+});
+role(panel, "search").addEventListener("input", (event) => {
+  search(event.target.value);
+  draw(true);
+});
+chooseAll.addEventListener("change", () => {
+  for (const id of free()) chosen[chooseAll.checked ? "add" : "delete"](id);
+  draw();
+});
+onCreated((user) => {
+  users.set(String(user.id), user);
+  draw();
+});
+whileSeen(refetch, REFRESH_MS);

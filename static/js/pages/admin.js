@@ -1,19 +1,27 @@
 // The admins' page: load and gate here, ports and users in their own modules.
 
-import { get } from "../lib/api.js";
 import { closeMenus, localTimes, role, setText } from "../lib/dom.js";
 import { bytes } from "../lib/format.js";
 import { pageData, t } from "../lib/i18n.js";
-import { OVERVIEW_DIFF_EVENT, OVERVIEW_EVENT, connect } from "../lib/live.js";
+import { STATE_DIFF_EVENT, STATE_EVENT, follow as followView } from "../lib/live.js";
+import { showNotices } from "../lib/notices.js";
+import { follow } from "../lib/overview.js";
 import { renderAttention } from "./admin-attention.js";
+import "./admin-card-history.js";
 import { renderCards } from "./admin-cards.js";
+import "./admin-doctor.js";
+import { renderLimits } from "./admin-limits.js";
+import { renderLine } from "./admin-line.js";
 import { renderPorts } from "./admin-ports.js";
+import { renderReservations } from "./admin-reservations.js";
+import "./admin-import.js";
+import { renderService } from "./admin-service.js";
+import "./admin-usage.js";
 import { renderUsers } from "./admin-users.js";
 
 const HIGH_PERCENT = 85;
 
 const page = document.querySelector("[data-admin]");
-let overview = null;
 
 function renderTile(name, percent, detail) {
   const tile = page.querySelector(`[data-load="${name}"]`);
@@ -26,7 +34,7 @@ function renderTile(name, percent, detail) {
 
 function renderLoad(load) {
   if (!load) return;
-  renderTile("cpu", load.cpu_percent, "");
+  renderTile("cpu", load.cpu_percent, t(load.slowdown > 1 ? "admin.load.slowed" : "admin.load.normal", load));
   renderTile("memory", load.memory_percent, t("admin.load.memory_detail", { used: bytes(load.memory_used), total: bytes(load.memory_total) }));
   renderTile("disk", load.disk_percent, t("admin.load.disk_detail", { free: bytes(load.disk_free) }));
 }
@@ -42,36 +50,21 @@ function renderGate(gate) {
   );
 }
 
-function render() {
+/** Write what is new since `before`; hundreds of users are not gone through each second. */
+function render(overview, before) {
+  const isNew = (...names) => names.some((name) => before?.[name] !== overview[name]);
   renderLoad(overview.load);
   renderGate(overview.gate);
   renderAttention(overview);
-  renderPorts(overview.ports);
-  renderCards(overview.cards);
-  renderUsers(overview.users);
-}
-
-function take(whole) {
-  overview = whole;
-  render();
-}
-
-async function refetch() {
-  await get("/api/admin/overview").then(take).catch(() => {});
-}
-
-function merge(diff) {
-  if (diff.sequence !== overview.sequence + 1) {
-    refetch();
-    return;
-  }
-  const { ports = [], ...parts } = diff;
-  overview = { ...overview, ...parts };
-  overview.ports = overview.ports.map((old) => ports.find((port) => port.port === old.port) ?? old);
-  render();
+  renderService(overview.service);
+  if (isNew("ports")) renderPorts(overview.ports);
+  renderReservations(overview);
+  renderLine(overview.line);
+  if (isNew("cards")) renderCards(overview.cards);
+  if (isNew("users", "limits")) renderLimits(overview.limits);
+  if (isNew("users", "limits", "ports", "line")) renderUsers(overview);
 }
 
 closeMenus();
 localTimes();
-take(pageData.overview);
-connect({ [OVERVIEW_EVENT]: take, [OVERVIEW_DIFF_EVENT]: merge }, refetch);
+follow(pageData.overview, render, followView(STATE_EVENT, STATE_DIFF_EVENT, (state) => showNotices(state.notices)));

@@ -1,12 +1,28 @@
 // The user's page. The server painted it; this keeps it true and makes the buttons work.
 
-import { get, post } from "../lib/api.js";
-import { ask, clock, closeMenus, copyFrom, faultHint, faultText, localTimes, momentText, role, setLog, setMoment, setState, setText, show, showProblem, whileBusy } from "../lib/dom.js";
+import { call, get } from "../lib/api.js";
+import { ask, closeMenus, copyFrom, faultHint, faultText, localTimes, momentText, role, setMoment, setState, setText, show, showProblem, whileBusy } from "../lib/dom.js";
 import { has, pageData, t } from "../lib/i18n.js";
-import { STATE_EVENT, connect } from "../lib/live.js";
+import { STATE_DIFF_EVENT, STATE_EVENT, connect, follow } from "../lib/live.js";
+import { logAddress, logView } from "../lib/log-view.js";
+import { showNotices } from "../lib/notices.js";
+import { askForNotifications } from "../lib/notify.js";
+import "./user-disk.js";
+import "./user-gallery.js";
+import { evidenceText, showIdle, warningTitle, wireIdle } from "./user-idle.js";
+import { showKept, wireKept } from "./user-kept.js";
+import { announceTurn, countLine, explainLine, offerPlace, showLine, wireLine } from "./user-line.js";
+import { openSoon, showOpenSoon } from "./user-open.js";
+import { countProgress, showProgress } from "./user-progress.js";
+import { countRules, explainDay, showRules } from "./user-rules.js";
+import { countStart, showStart } from "./user-stages.js";
+import "./user-usage.js";
 
 const LOG_EVERY_MS = 2000;
 const COUNT_EVERY_MS = 1000;
+const TAKEN = ["full", "held_back", "reserved", "maintenance"];
+const BLOCKED = ["day_used", "no_sessions"];
+const WITHOUT_STATE = [...TAKEN, ...BLOCKED, "no_port"];
 
 const page = document.querySelector("[data-user]");
 const part = (name) => role(page, name);
@@ -16,57 +32,50 @@ const problem = page.querySelector("[data-problem]");
 
 let revision = 0;
 let state = null;
+let leaving = false;
 let restartDue = 0;
 
-function explain(phase, { instance, user }) {
+function explain(phase, { instance, user, line }) {
+  if (phase === "turn") return t(line.automatic ? "user.explain.turn_automatic" : "user.explain.turn", { card: t("card.label", { card: line.offer.card }) });
+  if (phase === "waiting" && line.automatic) return t("user.explain.waiting_automatic");
   if (phase === "running") return t("user.explain.running", { card: t("card.label", { card: instance.card }) });
+  if (phase === "day_used") return explainDay(state);
   if (phase === "full" && user.assigned_port) return t("user.explain.full_port", { port: user.assigned_port });
   return t(`user.explain.${phase}`, { port: user.assigned_port });
 }
 
+function titleOf(phase, shown, { line, instance }) {
+  if (warningTitle(instance)) return warningTitle(instance);
+  if (phase === "turn") return `★ ${t("user.headline.turn")}`;
+  return phase === "waiting" ? t("user.line.place", line) : t(`state.${shown}`);
+}
+
 function showHero(phase) {
-  const { instance, last_usage: last, cards } = state;
+  const { instance, last_usage: last, cards, line } = state;
   const before = page.dataset.phase;
+  const waits = phase === "waiting" || phase === "turn";
+  const taken = TAKEN.includes(phase);
   page.dataset.phase = phase;
-  const shown = ["full", "held_back", "no_port"].includes(phase) ? "idle" : phase;
+  const shown = WITHOUT_STATE.includes(phase) ? "idle" : phase;
   setState(page, shown);
   setText(part("headline"), t(`user.headline.${phase}`));
   setText(part("explain"), explain(phase, state));
   setText(part("free"), t("user.free", cards));
-  show(part("free"), !instance);
-  show(form("start"), !instance);
-  setText(part("start-text"), t(last ? "user.start_again" : "user.start"));
+  show(part("free"), !instance && !waits && phase !== "maintenance");
+  show(part("slowed"), state.slowdown > 1);
+  show(form("start"), !instance && !taken && !BLOCKED.includes(phase) && phase !== "waiting");
+  setText(part("start-text"), t(last && !waits ? "user.start_again" : "user.start"));
+  show(form("join"), taken);
+  setText(part("join-text"), t(line?.missed_at ? "user.line.join_again" : "user.line.join"));
   const open = button("open");
   show(open, Boolean(instance?.workspace_url));
   if (instance?.workspace_url) open.href = instance.workspace_url;
   else open.removeAttribute("href");
   show(form("stop"), Boolean(instance?.actions.includes("stop")));
   setText(part("stop-text"), t(phase === "starting" ? "user.cancel_start" : "user.stop"));
-  document.title = `${t(`state.${shown}`)} · ${t("user.title")}`;
+  document.title = `${titleOf(phase, shown, state)} · ${t("user.title")}`;
   if (before !== phase) showProblem(problem, "");
-}
-
-function showStages(phase, instance) {
-  const list = part("stages");
-  show(list, phase === "starting");
-  if (phase !== "starting") return;
-  const items = [...list.children];
-  const reached = Math.max(0, items.findIndex((item) => item.dataset.stage === instance.stage));
-  items.forEach((item, index) => {
-    const step = index < reached ? "done" : index === reached ? "now" : "todo";
-    item.dataset.step = step;
-    // Only an engine with a queue of its own has this one.
-    if (item.dataset.stage === "queued") show(item, step === "now");
-    item.toggleAttribute("aria-current", step === "now");
-    if (step === "now") item.setAttribute("aria-current", "step");
-    setText(role(item, "step-text"), step === "todo" ? "" : t(`user.stage_${step}`));
-  });
-}
-
-function idleText(instance) {
-  if (instance.responding === false) return t("user.idle.unknown");
-  if (instance.idle_left === null) return t("user.idle.working");
-  return t("user.idle.counting", { idle: clock(instance.idle_seconds), left: clock(instance.idle_left) });
+  announceTurn(before, state);
 }
 
 function restartText({ over, attempt, most }) {
@@ -91,11 +100,6 @@ function showDetails(phase, instance) {
   setText(part("pending"), instance.pending ?? "–");
   setText(part("card"), t("card.label", { card: instance.card }));
   setMoment(part("since"), instance.started_at);
-  const bar = part("idle-bar");
-  bar.max = instance.idle_timeout;
-  bar.value = instance.idle_seconds ?? 0;
-  bar.dataset.level = instance.idle_left !== null && instance.idle_left < instance.idle_timeout / 5 ? "high" : "normal";
-  setText(part("idle-text"), idleText(instance));
   part("external").value = instance.external_url ?? "";
 }
 
@@ -116,6 +120,8 @@ function showLast(last) {
   setText(part("end-reason"), t(`user.end.${reason}`, { minutes: Math.floor(pageData.idle_timeout / 60) || 1 }));
   setText(part("end-hint"), t(`user.end.hint.${reason}`));
   show(part("end-hint"), !last.fault_kind);
+  setText(part("evidence"), evidenceText(last.evidence));
+  show(part("evidence"), Boolean(last.evidence));
   show(part("reason"), Boolean(last.fault_kind));
   setText(part("reason-what"), faultText(last));
   show(part("reason-line"), Boolean(last.fault_line));
@@ -132,13 +138,22 @@ function render(next) {
   // An answer to a request may be overtaken by a newer push.
   if (next.revision < revision) return;
   revision = next.revision;
+  const previous = state;
   state = next;
   const { phase } = state;
+  showNotices(state.notices);
   restartDue = performance.now() + (state.restart?.seconds ?? 0) * 1000;
   showHero(phase);
+  showLine(state);
+  explainLine(previous, state, leaving);
+  showRules(state);
   showRestart();
-  showStages(phase, state.instance);
+  showIdle(phase === "running" ? state.instance : null);
+  showKept(state);
+  showStart(state);
+  showOpenSoon(state);
   showDetails(phase, state.instance);
+  showProgress(state.instance);
   showLast(state.instance ? null : state.last_usage);
   show(part("log-panel"), Boolean(state.instance || state.last_usage));
 }
@@ -147,25 +162,35 @@ async function refetch() {
   await get("/api/user/state").then(render).catch(() => {});
 }
 
-async function act(name, path) {
+/** Send a request of the button `name` and show the state that comes back. */
+async function actWith(name, send) {
   showProblem(problem, "");
   await whileBusy(button(name), async () => {
     try {
-      render(await post(path));
+      render(await send());
     } catch (error) {
       showProblem(problem, error.message);
-      if (error.status === 409) await refetch().then(() => showProblem(problem, error.message));
+      if (error.status !== 409) return;
+      await refetch();
+      // Somebody was quicker: the page offers the line now, which says enough.
+      showProblem(problem, error.code === "no_free_card" && !form("join").hidden ? "" : error.message);
     }
   });
 }
 
-async function refreshLog() {
-  if (!part("log-fold").open || document.hidden) return;
-  await get("/api/user/log").then(({ log }) => setLog(part("log"), log)).catch(() => {});
+const act = (name, path, method = "POST") => actWith(name, () => call(method, path, {}));
+
+const log = logView(part("log-fold"), (known) => get(logAddress("/api/user/log", known)));
+
+function refreshLog() {
+  if (part("log-fold").open && !document.hidden) log.refresh();
 }
 
 form("start").addEventListener("submit", (event) => {
   event.preventDefault();
+  // First of all: browsers open a tab only for the click itself.
+  openSoon();
+  askForNotifications();
   act("start", "/api/user/start");
 });
 form("stop").addEventListener("submit", async (event) => {
@@ -174,6 +199,18 @@ form("stop").addEventListener("submit", async (event) => {
   const sure = starting || (await ask(t("user.stop_confirm.title"), t("user.stop_confirm.text"), t("user.stop_confirm.yes")));
   if (sure) await act("stop", "/api/user/stop");
 });
+form("join").addEventListener("submit", (event) => {
+  event.preventDefault();
+  askForNotifications();
+  act("join", "/api/user/line");
+});
+form("leave").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  leaving = true;
+  await act("leave", "/api/user/line", "DELETE");
+  leaving = false;
+  if (!state.line && !state.instance) offerPlace();
+});
 form("cancel-restart").addEventListener("submit", (event) => {
   event.preventDefault();
   act("cancel-restart", "/api/user/cancel-restart");
@@ -181,9 +218,21 @@ form("cancel-restart").addEventListener("submit", (event) => {
 page.querySelector("[data-copy]").addEventListener("click", () => copyFrom(part("external")));
 part("log-fold").addEventListener("toggle", refreshLog);
 setInterval(refreshLog, LOG_EVERY_MS);
-setInterval(showRestart, COUNT_EVERY_MS);
+setInterval(() => {
+  showRestart();
+  countLine();
+  countProgress();
+  countStart();
+  countRules(refetch);
+}, COUNT_EVERY_MS);
 
+wireIdle(actWith);
+wireKept(actWith);
+wireLine(act);
 closeMenus();
 localTimes();
 render(pageData.state);
-connect({ [STATE_EVENT]: render }, refetch);
+connect(follow(STATE_EVENT, STATE_DIFF_EVENT, render), () => {
+  // Another manager may have begun meanwhile, by a clock that was set back.
+  revision = 0;
+});

@@ -1,0 +1,55 @@
+"""The ``disk_use`` table: what users' folders took when they were last walked through."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+from manager.counts import DiskCandidate, DiskUse
+
+
+class DiskUseTable:
+    """Sizes by user."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Bind to a connection."""
+        self._connection = connection
+
+    def all(self) -> list[DiskUse]:
+        """List what is known."""
+        rows = self._connection.execute("SELECT * FROM disk_use ORDER BY user_id")
+        return [
+            DiskUse(
+                row["user_id"],
+                row["taken_at"],
+                row["seconds"],
+                json.loads(row["folders"]),
+                bool(row["complete"]),
+            )
+            for row in rows
+        ]
+
+    def put(self, use: DiskUse) -> None:
+        """Write a user's in the place of the one before; nothing where the account is gone."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO disk_use (user_id, taken_at, seconds, folders, complete) "
+            "SELECT id, ?, ?, ?, ? FROM users WHERE id = ?",
+            (
+                *(use.taken_at, use.seconds, json.dumps(dict(use.folders)), use.complete),
+                use.user_id,
+            ),
+        )
+
+    def candidates(self) -> list[DiskCandidate]:
+        """List who has a folder, and when each last had an instance."""
+        rows = self._connection.execute(
+            "SELECT id, workspace, (SELECT coalesce(ended_at, started_at) FROM usage "
+            "WHERE user_id = users.id ORDER BY started_at DESC LIMIT 1) AS used_at, "
+            "EXISTS (SELECT 1 FROM port_status WHERE current_user_id = users.id "
+            "AND status IN ('starting', 'running', 'stopping')) AS lasts "
+            "FROM users WHERE workspace IS NOT NULL ORDER BY id"
+        )
+        return [
+            DiskCandidate(row["id"], row["workspace"], row["used_at"], bool(row["lasts"]))
+            for row in rows
+        ]

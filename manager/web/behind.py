@@ -1,0 +1,42 @@
+"""The page behind Caddy: who may ask there, and from where the visitor comes.
+
+Only Caddy knows the secret, so nobody else can name a visitor's address, by which wrong passwords
+are counted and logins are noted. Caddy names one, that of whoever connected to it; what the
+visitor himself wrote into that header it does not hand on.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from manager.networks import is_address
+from manager.records import GUARD_HEADER
+
+Environ = dict[str, Any]
+App = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+
+_SECRET = f"HTTP_{GUARD_HEADER.upper().replace('-', '_')}"
+_ADDRESS = "HTTP_X_FORWARDED_FOR"
+
+
+class BehindCaddy:
+    """Lets Caddy's requests pass, with the visitor's address and scheme as he has them."""
+
+    def __init__(self, app: App, secret: str) -> None:
+        """Keep both."""
+        self._app = app
+        self._secret = secret.encode()
+
+    def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer one request."""
+        shown = str(environ.pop(_SECRET, "")).encode("utf-8", "replace")
+        address = str(environ.pop(_ADDRESS, ""))
+        # A list of several addresses was not made by our Caddy.
+        if not hmac.compare_digest(shown, self._secret) or not is_address(address):
+            start_response("403 Forbidden", [("Content-Type", "text/plain")])
+            return [b"Only the manager's own Caddy may ask here."]
+        environ["REMOTE_ADDR"] = address
+        environ["wsgi.url_scheme"] = "https"
+        return self._app(environ, start_response)
