@@ -87,3 +87,17 @@ def test_pages_are_light_and_nothing_in_them_jumps(manager: ManagerProcess, peop
         again = traffic.taken()
         assert len(again.sent()) <= MOST_REQUESTS_AGAIN, again
         assert again.compressed_bytes < first.compressed_bytes / 2, (again, first)
+
+
+@ONE_CARD
+def test_nothing_is_painted_before_the_times_are_in_the_readers_zone(
+    manager: ManagerProcess, people: People
+) -> None:
+    admin = people("en", timezone_id="Asia/Shanghai")
+    admin.comes_in("admin", FIRST_PASSWORD, OWN)
+    faces.watch_shifts(admin.page)
+    faces.delay_scripts(admin.page)
+    admin.goes("/admin")
+    admin.page.wait_for_load_state("networkidle")
+    assert faces.painted_after_scripts(admin.page)
+    assert faces.shifts(admin.page) == []

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
-from playwright.sync_api import CDPSession, Locator, Page, ViewportSize, expect
+from playwright.sync_api import CDPSession, Locator, Page, Route, ViewportSize, expect
 
 LANGUAGES = ("zh_CN", "en")
 PHONE = ViewportSize(width=360, height=740)
@@ -24,7 +25,10 @@ _WATCH_SHIFTS = """
 window.__shifts = [];
 new PerformanceObserver((list) => {
   for (const one of list.getEntries()) {
-    const moved = one.sources.map((source) => source.node?.outerHTML?.slice(0, 120));
+    const moved = one.sources.map(({ node, previousRect: from, currentRect: to }) => [
+      (node?.outerHTML ?? `${node?.textContent} ${node?.parentElement?.outerHTML}`).slice(0, 160),
+      [from.x, from.y, from.width, from.height], [to.x, to.y, to.width, to.height],
+    ]);
     if (!one.hadRecentInput) window.__shifts.push([one.value, moved]);
   }
 }).observe({ type: "layout-shift", buffered: true });
@@ -70,6 +74,32 @@ def shifts(page: Page) -> list[Any]:
     """Give what moved without the reader having done anything."""
     found: list[Any] = page.evaluate("window.__shifts")
     return found
+
+
+# Longer than a browser waits with its first picture of a page for anything it need not wait for.
+_SCRIPT_DELAY_S = 1.0
+
+_PAINTED_AFTER_SCRIPTS = """() => {
+  const [painted] = performance.getEntriesByName("first-contentful-paint");
+  const fetched = performance.getEntriesByType("resource");
+  const scripts = fetched.filter((one) => one.name.includes("/js/"));
+  return scripts.length > 0 && scripts.every((one) => painted.startTime >= one.responseEnd);
+}"""
+
+
+def delay_scripts(page: Page) -> None:
+    """Have the page's scripts come late, as over a slow network."""
+
+    def late(route: Route) -> None:
+        time.sleep(_SCRIPT_DELAY_S)
+        route.continue_()
+
+    page.route("**/static/**/js/**", late)
+
+
+def painted_after_scripts(page: Page) -> bool:
+    """Tell whether the page showed nothing before its scripts were there."""
+    return bool(page.evaluate(_PAINTED_AFTER_SCRIPTS))
 
 
 @dataclass

@@ -25,7 +25,8 @@ const page = document.querySelector("[data-admin]");
 
 function renderTile(name, percent, detail) {
   const tile = page.querySelector(`[data-load="${name}"]`);
-  setText(role(tile, "percent"), percent);
+  // One text with its sign: nothing beside it is moved when it gets wider.
+  setText(role(tile, "percent"), `${percent} %`);
   setText(role(tile, "detail"), detail);
   const bar = tile.querySelector("progress");
   bar.value = percent;
