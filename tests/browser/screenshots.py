@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 
 from demo.images import Picture, draw
 from manager.ports import DEFAULT_PORTS
+from tests.browser.screenshots_states import LANGUAGES, keep_states
 from tests.support import faces
 from tests.support.browser import FIRST_PASSWORD, Person, chromium
 from tests.support.card_tools import Npu, NpuSmi
@@ -30,6 +31,20 @@ SMALL = {"width": 800, "height": 460}
 PICTURES = [(f"a {what} in the evening", 7 * n) for n, what in enumerate(("hill", "lake", "boat"))]
 STATES = {"noor": "en", "小明": "zh_CN"}
 """Two who come when their card is taken, and their languages."""
+
+PAGES = {
+    "wall": "/wall",
+    "charts": "/charts",
+    "settings": "/settings",
+    "audit": "/admin/audit",
+    "tokens": "/admin/tokens",
+    "password": "/password",
+    "not-found": "/nowhere",
+}
+"""The admins' other pages, and those that everybody has, by the picture's name."""
+
+LONG = ("settings", "audit")
+"""Of these the beginning says enough."""
 
 COLOURS = 128
 """Kept in each picture: flat pages lose nothing and shrink to a third."""
@@ -52,6 +67,10 @@ def main() -> None:
             login.goes("/login")
             _keep(login, f"login-{suffix}")
         _scene(browser, manager)
+        lookers = {language: _person(browser, manager, language) for language in LANGUAGES}
+        for looker in lookers.values():
+            looker.log_in("admin", OWN)
+        keep_states(lookers, FOLDER / "states", _keep)
 
 
 def _cards(folder: Path) -> dict[str, str]:
@@ -121,13 +140,13 @@ def _scene(browser: Browser, manager: ManagerProcess) -> None:
     chinese.goes("/admin")
     _keep_admin(chinese, "admin-zh")
     for person, suffix in ((admin, "en"), (chinese, "zh")):
-        for name in ("wall", "charts", "settings"):
-            person.goes(f"/{name}")
+        for name, path in PAGES.items():
+            person.goes(path)
             if name == "wall":
                 expect(person.page.get_by_text(person.t("wall.live"), exact=True)).to_be_visible()
             if name == "charts":
                 expect(person.page.locator("canvas").first).to_be_visible()
-            _keep(person, f"{name}-{suffix}", whole=name != "settings")
+            _keep(person, f"{name}-{suffix}", whole=name not in LONG)
     _states(browser, manager, chinese)
 
 

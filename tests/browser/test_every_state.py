@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, WebSocketRoute, expect
+from playwright.sync_api import Locator, Page, expect
 
-from manager.web.live import STATE_EVENT
 from tests.browser.test_whole_way import GIVEN, OWN, People
 from tests.support import faces
 from tests.support.browser import FIRST_PASSWORD, Person
+from tests.support.listening_page import ListeningPage
 from tests.support.pictures import png
 from tests.support.server import ManagerProcess
 from tests.support.states import user_states
@@ -24,6 +23,9 @@ ONE_HOUSE = pytest.mark.parametrize(
     [{"rows": "1", "COMFYUI_ARGS": "--demo-zero-boot", "BUSY_SLOWDOWN": "1"}],
     indirect=True,
 )
+
+MAY_START = {"idle", "failed", "failed, no reason known", "ended for idleness", "turn"}
+"""In all other faces the button would only lead to a refusal."""
 
 DIALOG = "dialog[open]"
 """What lies below an open dialog cannot be reached, and was looked at before."""
@@ -55,40 +57,20 @@ def unfold(page: Page) -> None:
     page.locator("details.fold").evaluate_all("all => all.forEach((one) => { one.open = true; })")
 
 
-def only_listens(page: Page) -> list[WebSocketRoute]:
-    """Have the page told by the test alone, from its next opening on."""
-    opened: list[WebSocketRoute] = []
-
-    def take(socket: WebSocketRoute) -> None:
-        opened.append(socket)
-
-        def hear(message: str | bytes) -> None:
-            if message == "40":
-                socket.send('40{"sid":"here"}')
-
-        socket.on_message(hear)
-        socket.send('0{"sid":"here","upgrades":[],"pingInterval":250000,"pingTimeout":200000}')
-
-    page.route_web_socket("**/socket.io/**", take)
-    return opened
-
-
 @ONE_HOUSE
 def test_every_face_of_the_users_page(
     manager: ManagerProcess, people: People, tmp_path: Path
 ) -> None:
     seen, ann = Faces(), people("zh_CN", viewport=faces.DESK)
     ann.comes_in("admin", FIRST_PASSWORD, OWN)
-    opened = only_listens(ann.page)
+    listening = ListeningPage(ann.page)
     ann.goes("/")
     unfold(ann.page)
     ann.page.wait_for_function("document.querySelector('[data-user]').dataset.phase === 'idle'")
-    far_ahead = 10**15
-    for number, (name, state) in enumerate(user_states(tmp_path)):
-        told = {**state, "revision": far_ahead + number, "sequence": number}
-        ann.page.evaluate("document.title = ''")
-        opened[-1].send("42" + json.dumps([STATE_EVENT, told]))
-        ann.page.wait_for_function("document.title !== ''")
+    for name, state in user_states(tmp_path):
+        listening.tell(state)
+        start = ann.page.locator("[data-action=start]")
+        expect(start, name).to_be_visible(visible=name in MAY_START)
         seen.look(ann.page, name)
     ann.has_no_complaints()
     assert seen.wrong == {}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from manager.allowance import Blocked, TimeLeft
+from manager.notices import Maintenance
 from manager.permits import UserLimits
 from manager.progress import Progress
 from manager.records import Restart, Unfinished, Usage
@@ -117,6 +118,10 @@ def _no_port(house: House) -> None:
     house.accounts.all[house.ann.id] = dataclasses.replace(house.ann, assigned_port=9)
 
 
+def _maintained(house: House) -> None:
+    house.lifecycle.maintenance.one = Maintenance("admin", NOW, NOW + 1e9, "New fans")
+
+
 def _held_back(house: House) -> None:
     house.lifecycle.unavailable = dict.fromkeys(house.lifecycle.rows, "memory is not back")
 
@@ -141,4 +146,5 @@ ARRANGED: dict[str, Callable[[House], None]] = {
     "reserved": _reserved,
     "held back": _held_back,
     "no port": _no_port,
+    "maintenance": _maintained,
 }

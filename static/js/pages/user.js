@@ -21,8 +21,9 @@ import "./user-usage.js";
 const LOG_EVERY_MS = 2000;
 const COUNT_EVERY_MS = 1000;
 const TAKEN = ["full", "held_back", "reserved", "maintenance"];
-const BLOCKED = ["day_used", "no_sessions"];
-const WITHOUT_STATE = [...TAKEN, ...BLOCKED, "no_port"];
+const BLOCKED = ["day_used", "no_sessions", "no_port"];
+const WITHOUT_STATE = [...TAKEN, ...BLOCKED];
+const UNCOUNTED = ["maintenance", "no_port"];
 
 const page = document.querySelector("[data-user]");
 const part = (name) => role(page, name);
@@ -61,7 +62,7 @@ function showHero(phase) {
   setText(part("headline"), t(`user.headline.${phase}`));
   setText(part("explain"), explain(phase, state));
   setText(part("free"), t("user.free", cards));
-  show(part("free"), !instance && !waits && phase !== "maintenance");
+  show(part("free"), !instance && !waits && !UNCOUNTED.includes(phase));
   show(part("slowed"), state.slowdown > 1);
   show(form("start"), !instance && !taken && !BLOCKED.includes(phase) && phase !== "waiting");
   setText(part("start-text"), t(last && !waits ? "user.start_again" : "user.start"));
