@@ -12,6 +12,7 @@
 #   ./start_manager.sh audit [--lines]          whether the audit is whole, or all of it
 #   ./start_manager.sh backup [FILE|FOLDER]     all that counts into one file, also while it runs
 #   ./start_manager.sh restore FILE             put a backup back; what was there is kept aside
+#   ./start_manager.sh upgrade [SOURCE [REF]]   a newer version by git; users keep working
 #   ./start_manager.sh install-service          write the systemd unit; --print shows it
 #   ./start_manager.sh install-comfyui          how to install ComfyUI here; --yes does it
 #   ./start_manager.sh test [--real] [PYTEST]   every check and test; --real: also on a real ComfyUI
@@ -97,6 +98,85 @@ start() {
   fail "the manager did not start; its last lines stand above, the rest in $log"
 }
 
+switch() { # switch COMMIT: take its files; the operator's own lines in the Caddyfile stay
+  local done=0
+  cp -p Caddyfile Caddyfile.kept || return
+  git checkout --quiet -- Caddyfile && git reset --quiet --keep "$1" || done=1
+  mv -f Caddyfile.kept Caddyfile
+  return $done
+}
+
+keep_packages() { # keep_packages FOLDER COMMIT...: fetch what each needs, so that no network is needed later
+  local folder=$1 commit
+  shift
+  for commit in "$@"; do
+    git show "$commit:requirements.lock" >"$folder/requirements.lock" &&
+      "$PY" -m pip download --quiet --disable-pip-version-check --no-input --require-hashes \
+        --no-deps -r "$folder/requirements.lock" -d "$folder" || return
+  done
+}
+
+undo_upgrade() { # undo_upgrade COMMIT DATABASE COPIES: as it was; COPIES of the database were there before
+  local copy aside
+  manager stop --keep-instances || true
+  copy=$(comm -13 <(say "$3") <(ls -- "$2".backup-before-* 2>/dev/null))
+  if [ -n "$copy" ]; then
+    aside="$2.failed-upgrade-$(date +%Y%m%d-%H%M%S)"
+    mv -- "$2" "$aside" && mv -- "$copy" "$2" && rm -f -- "$2"-wal "$2"-shm
+    say "$aside: the database as the failed upgrade left it" >&2
+  fi
+  switch "$1"
+}
+
+upgradable() { # whether nothing of the operator's would be lost
+  [ "$(git rev-parse --show-toplevel 2>&1)" = "$(pwd -P)" ] ||
+    fail "this folder did not come by git, or git does not trust it ('git status' tells);" \
+      "docs/operations.md, Upgrade, has the way without git"
+  [ -z "$(git status --porcelain --untracked-files=no -- . ':!Caddyfile')" ] ||
+    fail "files of the program were changed here ('git status' lists them). Settings belong into" \
+      "manager.toml; put the rest aside with 'git stash', then run this again"
+}
+
+upgrade() { # upgrade [SOURCE [REF]]: what git fetch takes; without it where this clone came from
+  local settings database copies before after
+  upgradable
+  installed || install requirements.lock
+  settings=$(manager check) || exit
+  database=$(sed -n 's/^DATABASE_PATH = //p' <<<"$settings")
+  git fetch --quiet "$@" || fail "git could not fetch; its reason stands above. Nothing was changed."
+  before=$(git rev-parse HEAD) after=$(git rev-parse FETCH_HEAD)
+  if git merge-base --is-ancestor "$after" "$before"; then say "Nothing newer." && return; fi
+  git merge-base --is-ancestor "$before" "$after" ||
+    fail "what was fetched does not follow what is here: this clone has commits of its own. Merge" \
+      "them yourself, then ./start_manager.sh restart. Nothing was changed."
+  if systemctl is-active --quiet comfyui-manager 2>/dev/null && manager status >/dev/null; then
+    fail "it runs as a systemd service: 'sudo systemctl stop comfyui-manager' (users go on working)," \
+      "this again as the account that owns the folder, then 'sudo systemctl start comfyui-manager'"
+  fi
+  say "From $(git describe --tags --always "$before") to $(git describe --tags --always "$after")"
+  if [ -e "$database" ]; then manager backup; fi
+  if ! manager status >/dev/null; then
+    if switch "$after" && (install requirements.lock); then
+      say "Nothing ran. './start_manager.sh start' starts the new version." && return
+    fi
+    switch "$before"
+    fail "the new version cannot be installed; the reason stands above. The files are as they were."
+  fi
+  wheels=$(mktemp -d)
+  trap 'rm -rf -- "$wheels"' EXIT
+  if ! git diff --quiet "$before" "$after" -- requirements.lock; then
+    keep_packages "$wheels" "$before" "$after" || fail "pip could not fetch the packages of the new" \
+      "version; its reason stands above. Nothing was changed, and the manager runs on."
+    export PIP_NO_INDEX=1 PIP_FIND_LINKS=$wheels
+  fi
+  copies=$(ls -- "$database".backup-before-* 2>/dev/null || true)
+  manager stop --keep-instances
+  if switch "$after" && ./start_manager.sh start; then return; fi
+  undo_upgrade "$before" "$database" "$copies" && ./start_manager.sh start ||
+    fail "going back failed too; the reasons stand above. Users' ComfyUI run on."
+  fail "the new version did not start; the reason stands above. The one before runs again."
+}
+
 system_packages() { # what the tests need beyond Python: a browser, and Chinese letters for it
   local missing=()
   command -v chromium >/dev/null || missing+=(chromium)
@@ -136,6 +216,7 @@ case $command in
   stop | status) installed || { say "manager: not running"; [ "$command" = stop ] || exit 3; exit; }
     manager "$command" "$@" ;;
   users | maintenance | audit | backup | restore | doctor | logs | install-service | install-comfyui) operate "$@" ;;
+  upgrade) upgrade "$@" ;;
   test) run_tests "$@" ;;
   *) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' start_manager.sh >&2; exit 2 ;;
 esac
