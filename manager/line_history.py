@@ -98,8 +98,10 @@ class LineHistory:
             return
         self._note("")
         with self._lock:
-            for at in ready:
-                del self._waiting[at]
+            for at, span in ready.items():
+                # A look in the meantime may have counted on, or dropped the oldest.
+                if self._waiting.get(at) is span:
+                    del self._waiting[at]
 
     def spans(self, period: Period, now: float) -> list[LineSpan]:
         """Give the spans up to ``now``, the oldest first; without those of which nothing is known.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,14 @@ class Watched(Store):
 
     writes = 0
     broken = False
+    meanwhile: Callable[[], None] | None = None
+    """What happens once, while the next write goes on."""
 
     def write(self, work: Any) -> Any:
         self.writes += 1
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile:
+            meanwhile()
         if self.broken:
             raise StoreFailed("the disk is full")
         return super().write(work)
@@ -180,6 +185,22 @@ def test_a_full_disk_loses_the_oldest_only(
     history.look(START + (MOST_WAITING + 5) * QUARTER_S)
     assert "kept again" in caplog.messages[-1]
     assert len(rows(store, QUARTER_S)) == MOST_WAITING - 1
+
+
+def test_looks_during_a_write_lose_nothing_and_break_nothing(
+    history: LineHistory, line: Queue, store: Watched
+) -> None:
+    history.look(START)
+
+    def looks_on() -> None:
+        for n in range(1, MOST_WAITING + 1):
+            history.look(START + n * QUARTER_S)
+
+    store.meanwhile = looks_on
+    history.flush()
+    history.flush()
+    found = [one.at for one in rows(store, QUARTER_S)]
+    assert found == [START + n * QUARTER_S for n in range(MOST_WAITING + 1)]
 
 
 def test_a_line_that_cannot_be_read_is_a_gap(
