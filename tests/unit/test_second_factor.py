@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyotp
 import pytest
+from limits import RateLimitItemPerHour
 from werkzeug.security import generate_password_hash
 
 from manager import credentials, settings, throttle
@@ -320,7 +321,7 @@ def test_a_recovery_code_passes_the_limit_of_codes(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = house.turns_on(house.user())
-    monkeypatch.setattr(throttle, "CODES_PER_PAIR", throttle.RateLimitItemPerHour(1))
+    monkeypatch.setattr(throttle, "CODES_PER_PAIR", RateLimitItemPerHour(1))
     with pytest.raises(NotAuthenticated):
         house.comes_in(WRONG)
     with pytest.raises(TooManyAttempts) as refusal:
