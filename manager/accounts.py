@@ -93,7 +93,7 @@ class Accounts:
             self._store.write(lambda t: t.users.set_password(user.id, stored, must_change=True))
         if user.second_factor:
             raise self.second_factor.ask(user, stored)
-        return self._opened(user, address)
+        return self._store.write(lambda t: self._begin(t, user, address))
 
     def login_by_code(self, ticket: str, code: str, address: str) -> tuple[User, str]:
         """Open a session for who has shown his password before, and shows a code now.
@@ -103,20 +103,17 @@ class Accounts:
             TooManyAttempts: too many tries of this account or from this address.
             Conflict: the manager has another key than when the second factor was set up.
         """
-        return self._opened(self.second_factor.answer(ticket, code, address), address)
+        user = self.second_factor.answer(ticket, code, address)
+        return self._store.write(lambda t: self._begin(t, user, address))
 
-    def _opened(self, user: User, address: str) -> tuple[User, str]:
-        session_id = secrets.token_urlsafe(32)
-
-        def work(t: Tables) -> User:
-            now = self._clock()
-            t.sessions.remove_expired(now, self.own.used_since())
-            expires_at = now + self._settings.session_hours * 3600
-            t.sessions.add(session_id, user.id, now, expires_at, address)
-            t.audit.add(self._entry(user.username, "login", user.username, address=address))
-            return t.users.get(user.id) or user
-
-        return self._store.write(work), session_id
+    def _begin(self, t: Tables, user: User, address: str) -> tuple[User, str]:
+        """Open a session for who has shown all that is asked for; give it as ``login`` does."""
+        session_id, now = secrets.token_urlsafe(32), self._clock()
+        t.sessions.remove_expired(now, self.own.used_since())
+        expires_at = now + self._settings.session_hours * 3600
+        t.sessions.add(session_id, user.id, now, expires_at, address)
+        t.audit.add(self._entry(user.username, "login", user.username, address=address))
+        return t.users.get(user.id) or user, session_id
 
     def forget_attempts(self) -> None:
         """Begin to count wrong passwords anew, so that a new one can be used at once."""

@@ -14,11 +14,10 @@ from manager.errors import (
     Refused,
     TooManyAttempts,
 )
-from manager.records import User
 from manager.web import bodies, i18n, standing, usage, views
 from manager.web.doctor import doctor_view
 from manager.web.errors import status_of
-from manager.web.guard import HALF_WAY_KEY, SESSION_KEY, current_sid, current_user
+from manager.web.guard import current_sid, current_user
 from manager.web.https import https_view
 from manager.web.isolation import isolation_view
 from manager.web.people_view import people_view
@@ -134,26 +133,12 @@ def login() -> ResponseReturnValue:
             username, password, request.remote_addr or ""
         )
     except CodeRequired as error:
-        begin_session(HALF_WAY_KEY, error.ticket)
+        services().go_half_way(error.ticket)
         return redirect(url_for("second_factor.code"))
     except Refused as error:
         return _login_refused(error, username)
-    return logged_in(found, sid)
-
-
-def logged_in(user: User, sid: str) -> ResponseReturnValue:
-    """Give the browser its login, and the page that is for it."""
-    begin_session(SESSION_KEY, sid)
-    session.permanent = True
-    return redirect(url_for("pages.password" if user.must_change_password else "pages.user"))
-
-
-def begin_session(key: str, value: str) -> None:
-    """Put one value in the place of all that the browser's session held; end a login in it."""
-    services().end_session(current_sid())
-    # Also for the CSRF token: whatever the browser held before is worth nothing.
-    session.clear()
-    session[key] = value
+    services().begin_session(sid)
+    return redirect(url_for("pages.password" if found.must_change_password else "pages.user"))
 
 
 def _login_refused(error: Refused, username: str) -> ResponseReturnValue:

@@ -27,7 +27,6 @@ from manager.web import i18n
 from manager.web.errors import status_of
 from manager.web.guard import HALF_WAY_KEY, current_sid, current_user
 from manager.web.house_second_factor import SecondFactors
-from manager.web.pages import logged_in
 from manager.web.services import services
 
 second_factor = Blueprint("second_factor", __name__)
@@ -65,7 +64,8 @@ def code() -> ResponseReturnValue:
         )
     except Refused as error:
         return _too_late() if _is_late(error) else _refused("code.html", error)
-    return logged_in(found, sid)
+    services().begin_session(sid)
+    return redirect(url_for("pages.password" if found.must_change_password else "pages.user"))
 
 
 def _is_late(error: Refused) -> bool:
