@@ -23,6 +23,7 @@ from manager.networks import within_or_unlimited
 from manager.own_sessions import OwnSessions
 from manager.people import Newcomer, People, check_port, found, keep_an_admin
 from manager.records import AuditEntry, User
+from manager.second_factor import SecondFactors
 from manager.settings import Settings
 from manager.store import Store, Tables
 
@@ -38,15 +39,20 @@ class Accounts:
     """The accounts of one store."""
 
     def __init__(
-        self, settings: Settings, store: Store, clock: Callable[[], float] = time.time
+        self,
+        settings: Settings,
+        store: Store,
+        clock: Callable[[], float] = time.time,
+        key: bytes = b"",
     ) -> None:
-        """Bind; ``clock`` gives UTC epoch seconds."""
+        """Bind; ``clock`` gives UTC epoch seconds. Codes of phones rest on ``key``."""
         self._settings = settings
         self._store = store
         self._clock = clock
         self._door = Doorkeeper(store)
         self.own = OwnSessions(store, clock, settings.session_idle_minutes * 60.0)
         self.people = People(settings, store, clock)
+        self.second_factor = SecondFactors(store, self._door, key, clock)
         self.wrong_token = self._door.wrong_token
 
     def ensure_admin(self) -> bool:
@@ -73,6 +79,7 @@ class Accounts:
 
         Raises:
             NotAuthenticated: name and password do not match, or the account is disabled.
+            CodeRequired: they do, and the account has a second factor: see ``login_by_code``.
             TooManyAttempts: too many tries of this name or from this address.
         """
         username = unicodedata.normalize("NFC", username)[:256]
@@ -81,21 +88,32 @@ class Accounts:
             self._note(username, "login_failed", username, address=address)
             raise NotAuthenticated("name and password do not match", reason="login")
         user, stored = known
-        session_id = secrets.token_urlsafe(32)
         # The printed first password is known to everybody, wherever the database came from.
-        must_change = user.must_change_password or (username, password) == FIRST_ADMIN
+        if (username, password) == FIRST_ADMIN and not user.must_change_password:
+            self._store.write(lambda t: t.users.set_password(user.id, stored, must_change=True))
+        if user.second_factor:
+            raise self.second_factor.ask(user, stored)
+        return self._store.write(lambda t: self._begin(t, user, address))
 
-        def work(t: Tables) -> User:
-            if must_change and not user.must_change_password:
-                t.users.set_password(user.id, stored, must_change=True)
-            now = self._clock()
-            t.sessions.remove_expired(now, self.own.used_since())
-            expires_at = now + self._settings.session_hours * 3600
-            t.sessions.add(session_id, user.id, now, expires_at, address)
-            t.audit.add(self._entry(username, "login", username, address=address))
-            return t.users.get(user.id) or user
+    def login_by_code(self, ticket: str, code: str, address: str) -> tuple[User, str]:
+        """Open a session for who has shown his password before, and shows a code now.
 
-        return self._store.write(work), session_id
+        Raises:
+            NotAuthenticated: the code is wrong, or too late: then he begins anew.
+            TooManyAttempts: too many tries of this account or from this address.
+            Conflict: the manager has another key than when the second factor was set up.
+        """
+        user = self.second_factor.answer(ticket, code, address)
+        return self._store.write(lambda t: self._begin(t, user, address))
+
+    def _begin(self, t: Tables, user: User, address: str) -> tuple[User, str]:
+        """Open a session for who has shown all that is asked for; give it as ``login`` does."""
+        session_id, now = secrets.token_urlsafe(32), self._clock()
+        t.sessions.remove_expired(now, self.own.used_since())
+        expires_at = now + self._settings.session_hours * 3600
+        t.sessions.add(session_id, user.id, now, expires_at, address)
+        t.audit.add(self._entry(user.username, "login", user.username, address=address))
+        return t.users.get(user.id) or user, session_id
 
     def forget_attempts(self) -> None:
         """Begin to count wrong passwords anew, so that a new one can be used at once."""
@@ -113,9 +131,16 @@ class Accounts:
         return self.at(session.user, address)
 
     def at(self, user: User, address: str) -> User:
-        """Give a user with the rights of an address: no admin's outside ADMIN_NETWORKS."""
-        here = within_or_unlimited(address, self._settings.admin_networks)
-        return user if here else replace(user, is_admin=False)
+        """Give a user with the rights of an address: no admin's outside ADMIN_NETWORKS.
+
+        And nowhere an admin's without a second factor, where ADMIN_SECOND_FACTOR wants one.
+        """
+        if user.is_admin and not within_or_unlimited(address, self._settings.admin_networks):
+            return replace(user, is_admin=False)
+        required = self._settings.admin_second_factor == "required"
+        if required and user.is_admin and not user.second_factor:
+            return replace(user, is_admin=False, must_set_second_factor=True)
+        return user
 
     def logout(self, session_id: str) -> None:
         """End a session."""
@@ -129,11 +154,7 @@ class Accounts:
             BadInput: the new one is not allowed.
             TooManyAttempts: too many wrong old ones.
         """
-        self._door.throttle.attempt(user.username, "password change")
-        stored = self._store.read(lambda t: t.users.password_hash(user.id))
-        if not credentials.matches(stored, old):
-            raise NotAuthenticated("the current password is wrong", reason="wrong_password")
-        self._door.throttle.succeeded(user.username, "password change")
+        self._door.confirm(user, old)
         if new == old:
             raise BadInput("the new password must differ from the old one", reason="same_password")
         check_password(user.username, new)

@@ -173,7 +173,8 @@ def build(settings: Settings, *, starts: bool = True) -> Manager:
     """
     lock_file = claim(settings, starts=starts)
     changes, store = Changes(), Store(settings.database_path, settings.database_pool_size)
-    accounts, key = _accounts(settings, store), secret_key(settings.data_dir / "secret_key")
+    key = secret_key(settings.data_dir / "secret_key")
+    accounts = _accounts(settings, store, key)
     gate, comfyui = _gate(settings, starts=starts), ComfyUI(len(settings.ports))
     launcher, moves = make_launcher(settings, starts), Moves(settings, store, changes)
     load, history = Load(settings.data_dir, limits(settings)), CardHistory(store)
@@ -208,9 +209,9 @@ def _metrics_token(data_dir: Path) -> str:
     return secret_key(data_dir / "metrics_token", readable=True).decode()
 
 
-def _accounts(settings: Settings, store: Store) -> Accounts:
+def _accounts(settings: Settings, store: Store, key: bytes) -> Accounts:
     """Make the accounts, with an admin among them."""
-    accounts = Accounts(settings, store)
+    accounts = Accounts(settings, store, key=key)
     accounts.ensure_admin()
     return accounts
 

@@ -1,4 +1,4 @@
-"""Name and password at the door: tries are counted, refusals logged in one form.
+"""Name, password and code at the door: tries are counted, refusals logged in one form.
 
 A wrong name and a wrong password cost the same time and get the same answer.
 """
@@ -9,7 +9,7 @@ import logging
 from typing import Final
 
 from manager import credentials
-from manager.errors import TooManyAttempts
+from manager.errors import NotAuthenticated, TooManyAttempts
 from manager.records import User
 from manager.store import Store
 from manager.throttle import Throttle
@@ -18,6 +18,9 @@ logger = logging.getLogger(__name__)
 
 REFUSED: Final = "login refused from %s (%s)"
 """What ``deploy/fail2ban`` reads. No name: a visitor can type anything there, an address too."""
+
+OWN_PAGES: Final = "password change"
+"""Stands in the count for the address of who is logged in already."""
 
 
 class Doorkeeper:
@@ -41,13 +44,58 @@ class Doorkeeper:
             stored = self._store.read(lambda t: t.users.password_hash(user.id)) if user else ""
             right = credentials.matches(stored, password, known=known)
         except TooManyAttempts:
-            logger.warning(REFUSED, address, "too often")
+            self._log(address, "too often")
             raise
         if not right or user is None or not user.is_active:
-            logger.warning(REFUSED, address, "wrong")
+            self._log(address, "wrong")
             return None
-        self.throttle.succeeded(username, address)
+        if not user.second_factor:
+            # Else his tries are forgotten with the right code: who knows the password alone
+            # would have as many tries of codes as he likes.
+            self.throttle.succeeded(username, address)
         return user, stored
+
+    def confirm(self, user: User, password: str) -> None:
+        """Ask somebody who is logged in for his password once more.
+
+        Raises:
+            NotAuthenticated: it is wrong.
+            TooManyAttempts: too many wrong ones.
+        """
+        self.throttle.attempt(user.username, OWN_PAGES)
+        stored = self._store.read(lambda t: t.users.password_hash(user.id))
+        if not credentials.matches(stored, password):
+            raise NotAuthenticated("the current password is wrong", reason="wrong_password")
+        self.throttle.succeeded(user.username, OWN_PAGES)
+
+    def code_attempt(self, username: str, address: str, *, digits: bool) -> None:
+        """Count a try of a code, before it is looked at; ``digits``: of a phone's, so guessable.
+
+        Raises:
+            TooManyAttempts: too many tries of this name or from this address.
+        """
+        known = self._store.read(lambda t: t.audit.logged_in_from(username, address))
+        known = known or address == OWN_PAGES
+        try:
+            self.throttle.attempt(username, address, known=known)
+            if digits:
+                self.throttle.attempt_code(username, address, known=known)
+        except TooManyAttempts:
+            self._log(address, "too often")
+            raise
+
+    def code_wrong(self, address: str) -> None:
+        """Say in the log that a code was wrong."""
+        self._log(address, "code")
+
+    def code_right(self, username: str, address: str) -> None:
+        """Forget the wrong tries of who then knew all."""
+        self.throttle.succeeded(username, address)
+        self.throttle.code_succeeded(username, address)
+
+    def _log(self, address: str, why: str) -> None:
+        if address != OWN_PAGES:
+            logger.warning(REFUSED, address, why)
 
     def wrong_token(self, address: str) -> None:
         """Count a wrong API token from an address; they share its tries with passwords.
@@ -58,9 +106,9 @@ class Doorkeeper:
         try:
             self.throttle.attempt_from(address)
         except TooManyAttempts:
-            logger.warning(REFUSED, address, "too often")
+            self._log(address, "too often")
             raise
-        logger.warning(REFUSED, address, "token")
+        self._log(address, "token")
 
     def forget(self) -> None:
         """Begin to count tries anew."""

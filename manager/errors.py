@@ -5,7 +5,9 @@ ManagerError
 ├── Refused                  the person who asked may read why
 │   ├── BadInput             the request cannot be understood
 │   ├── NotAuthenticated     nobody is logged in, or name and password do not match
+│   │   └── CodeRequired     they do, and a code is wanted besides; ``ticket`` takes it
 │   ├── PasswordChangeRequired
+│   ├── SecondFactorRequired an admin must set one up first
 │   ├── NotPermitted
 │   ├── NotFound
 │   ├── Conflict             the name is taken, the last admin would go, ...
@@ -83,10 +85,27 @@ class NotAuthenticated(Refused):
     code = "not_authenticated"
 
 
+class CodeRequired(NotAuthenticated):
+    """Name and password match; the account is opened by ``ticket`` and a code alone."""
+
+    code = "code_required"
+
+    def __init__(self, message: str, *, ticket: str) -> None:
+        """Keep the ticket, which only the browser is given; it is in no sentence."""
+        super().__init__(message)
+        self.ticket = ticket
+
+
 class PasswordChangeRequired(Refused):
     """The account must set its own password before anything else."""
 
     code = "password_change_required"
+
+
+class SecondFactorRequired(Refused):
+    """The account must set a second factor up before anything else."""
+
+    code = "second_factor_required"
 
 
 class NotPermitted(Refused):

@@ -80,6 +80,15 @@ class User:
     created_at: float
     workspace: str | None
     """Name of the user's folder below ``workspaces/``; None until the first start."""
+    second_factor: bool = False
+    """Whether he is asked for a code of his phone, too."""
+    must_set_second_factor: bool = False
+    """An admin who may do nothing before he has one; never stored, see ``accounts.at``."""
+
+    @property
+    def is_held_up(self) -> bool:
+        """Tell whether something must be set before anything else works."""
+        return self.must_change_password or self.must_set_second_factor
 
 
 OPERATOR = User(0, "command line", True, None, True, False, 0.0, None)

@@ -152,6 +152,12 @@ class Settings(UseFields):
         "Networks from which admins have an admin's rights; from elsewhere they are users like "
         "all others. Empty: from everywhere.",
     )
+    admin_second_factor: str = setting(
+        Choice("optional", "required"),
+        "optional",
+        "Whether admins must log in with a code of their phone, too. required: who has not set it "
+        "up is led to it at his login, and has no admin's rights before.",
+    )
     api_token_days_max: int = setting(
         Count(0, 3650),
         365,

@@ -9,7 +9,12 @@ from __future__ import annotations
 import math
 import time
 
-from limits import RateLimitItem, RateLimitItemPerMinute
+from limits import (
+    RateLimitItem,
+    RateLimitItemPerDay,
+    RateLimitItemPerHour,
+    RateLimitItemPerMinute,
+)
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
@@ -18,6 +23,11 @@ from manager.errors import TooManyAttempts
 PER_PAIR = RateLimitItemPerMinute(6)
 PER_NAME = RateLimitItemPerMinute(40)
 PER_ADDRESS = RateLimitItemPerMinute(60)
+
+CODES_PER_PAIR = RateLimitItemPerHour(20)
+CODES_PER_NAME = RateLimitItemPerDay(100)
+"""Of codes of six digits, of which three are right at a time: who knows the password has one chance
+in 3,000 a day from anywhere, and one in 700 from where the owner comes from."""
 
 
 class Throttle:
@@ -40,6 +50,17 @@ class Throttle:
             limits.append((PER_NAME, ("name", username)))
         _refuse_for(max(self._hit(limit, *key) for limit, key in limits))
 
+    def attempt_code(self, username: str, address: str, *, known: bool = False) -> None:
+        """Count one try of a phone's code, beside what ``attempt`` has counted; see there.
+
+        Raises:
+            TooManyAttempts: with the seconds until the next one is allowed.
+        """
+        _refuse_for(self._hit(CODES_PER_PAIR, "codes", username, address))
+        if not known:
+            # What the first refuses does not count here: it would only keep the owner waiting.
+            _refuse_for(self._hit(CODES_PER_NAME, "codes", username))
+
     def attempt_from(self, address: str) -> None:
         """Count one try that names nobody.
 
@@ -51,6 +72,10 @@ class Throttle:
     def succeeded(self, username: str, address: str) -> None:
         """Forget the wrong tries of somebody who then knew the password."""
         self._limiter.clear(PER_PAIR, "pair", username, address)
+
+    def code_succeeded(self, username: str, address: str) -> None:
+        """Forget the wrong codes of somebody who then knew the right one."""
+        self._limiter.clear(CODES_PER_PAIR, "codes", username, address)
 
     def _hit(self, limit: RateLimitItem, *key: str) -> int:
         """Count one try; give the seconds until it is allowed, 0 where it is."""

@@ -28,6 +28,7 @@ from manager.store.maintenance import MaintenanceTable
 from manager.store.ports import Ports
 from manager.store.quarantine import QuarantineTable
 from manager.store.reservations import ReservationTable
+from manager.store.second_factors import SecondFactorTable
 from manager.store.sessions import Sessions
 from manager.store.totals import Totals
 from manager.store.unfinished import UnfinishedTable
@@ -48,6 +49,7 @@ class Tables:
         self.totals = Totals(connection)
         self.sessions = Sessions(connection)
         self.api_tokens = ApiTokenTable(connection)
+        self.second_factors = SecondFactorTable(connection)
         self.audit = Audit(connection)
         self.line = LineTable(connection)
         self.grants = GrantTable(connection)

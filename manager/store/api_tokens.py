@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from manager.store.users import user_of
+from manager.store.users import OF_JOINED, user_of
 from manager.token_records import ApiToken, Bearer
 
 _COLUMNS = (
@@ -56,8 +56,7 @@ class ApiTokenTable:
     def find(self, token_hash: str) -> Bearer | None:
         """Give a token, also an expired one, of an account that is not disabled."""
         row = self._connection.execute(
-            f"SELECT {_COLUMNS}, u.id, is_admin, assigned_port, is_active, must_change_password, "  # noqa: S608
-            "CAST(strftime('%s', u.created_at) AS REAL) AS created_at, workspace "
+            f"SELECT {_COLUMNS}, {OF_JOINED} "  # noqa: S608 - our own words only
             "FROM api_tokens t JOIN users u ON u.id = t.user_id WHERE token_hash = ? AND is_active",
             (token_hash,),
         ).fetchone()

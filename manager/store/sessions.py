@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Collection
 
 from manager.records import OwnSession, Session, User
-from manager.store.users import user_of
+from manager.store.users import OF_JOINED, user_of
 
 HANDLE_LENGTH = 16
 AT_ONCE = 500
@@ -45,8 +45,7 @@ class Sessions:
         In force is what has not expired by ``now`` and was used after ``used_since``.
         """
         row = self._connection.execute(
-            "SELECT u.id, username, is_admin, assigned_port, is_active, must_change_password, "
-            "CAST(strftime('%s', u.created_at) AS REAL) AS created_at, workspace, "
+            f"SELECT {OF_JOINED}, "  # noqa: S608 - our own words only
             "s.created_at AS session_created_at, expires_at "
             "FROM sessions s JOIN users u ON u.id = s.user_id "
             "WHERE id_hash = ? AND expires_at > ? AND coalesce(seen_at, s.created_at) > ? "
@@ -68,9 +67,7 @@ class Sessions:
             some = hashes[begin : begin + AT_ONCE]
             marks = ", ".join("?" * len(some))
             rows = self._connection.execute(
-                "SELECT id_hash, u.id, username, is_admin, assigned_port, is_active, "  # noqa: S608
-                "must_change_password, "
-                "CAST(strftime('%s', u.created_at) AS REAL) AS created_at, workspace "
+                f"SELECT id_hash, {OF_JOINED} "  # noqa: S608 - our own words only
                 "FROM sessions s JOIN users u ON u.id = s.user_id "
                 f"WHERE id_hash IN ({marks}) AND expires_at > ? "
                 "AND coalesce(seen_at, s.created_at) > ? AND is_active",

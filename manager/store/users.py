@@ -9,8 +9,15 @@ from manager.records import User
 
 _COLUMNS = (
     "id, username, is_admin, assigned_port, is_active, must_change_password, "
-    "CAST(strftime('%s', created_at) AS REAL) AS created_at, workspace"
+    "CAST(strftime('%s', created_at) AS REAL) AS created_at, workspace, "
+    "EXISTS (SELECT 1 FROM second_factors f WHERE f.user_id = users.id) AS second_factor"
 )
+OF_JOINED = (
+    "u.id, username, is_admin, assigned_port, is_active, must_change_password, "
+    "CAST(strftime('%s', u.created_at) AS REAL) AS created_at, workspace, "
+    "EXISTS (SELECT 1 FROM second_factors f WHERE f.user_id = u.id) AS second_factor"
+)
+"""What ``user_of`` reads, where ``users`` is joined as ``u``."""
 
 
 def user_of(row: sqlite3.Row) -> User:
@@ -24,6 +31,7 @@ def user_of(row: sqlite3.Row) -> User:
         must_change_password=bool(row["must_change_password"]),
         created_at=row["created_at"] or 0.0,
         workspace=row["workspace"],
+        second_factor=bool(row["second_factor"]),
     )
 
 

@@ -1,4 +1,4 @@
-"""The page of one's own account: password, language, and where one is logged in."""
+"""The page of one's own account: password, second factor, language, and where one is logged in."""
 
 from __future__ import annotations
 
@@ -25,9 +25,14 @@ def shown(**more: object) -> str:
     """Render the page, with ``more`` for its template."""
     house, user = services(), current_user()
     logins = house.manager.accounts.own.list(user, current_sid())
+    factor = house.manager.accounts.second_factor.status(user)
     told = [{**dataclasses.asdict(one), "browser": describe(one.user_agent)} for one in logins]
     return render_template(
-        "account.html", logins=told, tokens=own_view(house.manager, user), **more
+        "account.html",
+        logins=told,
+        tokens=own_view(house.manager, user),
+        recovery_codes=factor[1] if factor else 0,
+        **more,
     )
 
 

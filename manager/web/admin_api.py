@@ -108,6 +108,16 @@ def reset_password(user_id: int) -> ResponseReturnValue:
     return {"password": generated}
 
 
+@admin_api.delete("/users/<int:user_id>/second-factor")
+@contract(AccountOnly, refuses=(NotFound, Conflict), by_token=False)
+def reset_second_factor(user_id: int) -> ResponseReturnValue:
+    """Take somebody's second factor off, who has lost his phone and his recovery codes."""
+    house = services()
+    user = house.manager.accounts.second_factor.reset(current_user(), user_id)
+    house.live.accounts_changed()
+    return {"user": views.user_view(user)}
+
+
 @admin_api.post("/ports/<int:port>/stop")
 @contract(InstanceOnly, status=202, refuses=(NotFound, NotRunning))
 def stop_port(port: int) -> ResponseReturnValue:

@@ -22,6 +22,7 @@ from manager.web import (
     outputs,
     people_api,
     request_id,
+    second_factor,
     tokens,
 )
 from manager.web.account import account
@@ -49,6 +50,7 @@ MAX_BODY_BYTES = 64 * 1024
 BLUEPRINTS = (
     pages,
     account,
+    second_factor.second_factor,
     api,
     admin_api,
     admin_rules,
@@ -97,6 +99,7 @@ def create_app(manager: Manager) -> Flask:
     disk.init_app(app)
     notices_api.init_app(app, manager)
     tokens.init_app(app)
+    second_factor.init_app(app)
     _teach_templates(app, manager)
     return app
 

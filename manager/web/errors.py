@@ -24,6 +24,7 @@ STATUS: dict[type[errors.ManagerError], int] = {
     errors.BadInput: 400,
     errors.NotAuthenticated: 401,
     errors.PasswordChangeRequired: 403,
+    errors.SecondFactorRequired: 403,
     errors.NotPermitted: 403,
     errors.NotFound: 404,
     errors.Conflict: 409,
@@ -80,6 +81,8 @@ def _on_manager_error(error: errors.ManagerError) -> ResponseReturnValue:
             return redirect(url_for("pages.login"))
         if isinstance(error, errors.PasswordChangeRequired):
             return redirect(url_for("pages.password"))
+        if isinstance(error, errors.SecondFactorRequired):
+            return redirect(url_for("second_factor.page"))
     text = i18n.error_text(error, i18n.language())
     field = error.params.get("field")
     response = make_response(answer(error.code, text, status, key=error.key, field=field))

@@ -18,7 +18,12 @@ from typing import Any
 from flask import Flask, Response, current_app, g, request, session
 from flask_wtf.csrf import CSRFProtect  # type: ignore[import-untyped]
 
-from manager.errors import NotAuthenticated, NotPermitted, PasswordChangeRequired
+from manager.errors import (
+    NotAuthenticated,
+    NotPermitted,
+    PasswordChangeRequired,
+    SecondFactorRequired,
+)
 from manager.networks import within_or_unlimited
 from manager.records import User
 from manager.settings import Settings
@@ -29,14 +34,27 @@ from manager.web.house import Manager
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 SESSION_KEY = "sid"
+HALF_WAY_KEY = "half_way"
+"""Where the ticket is of who has given his password and not yet his code."""
 
 ANYBODY = frozenset(
-    {"static", "pages.login", "pages.language", "pages.healthz", "pages.favicon", "metrics.show"}
+    {
+        *("static", "pages.login", "second_factor.code", "pages.language", "pages.healthz"),
+        *("pages.favicon", "metrics.show"),
+    }
 )
 """Endpoints for visitors who are not logged in."""
 
 BEFORE_PASSWORD_CHANGE = ANYBODY | {"pages.password", "pages.logout", "api.password"}
 """Endpoints for accounts that must set their own password first."""
+
+BEFORE_SECOND_FACTOR = BEFORE_PASSWORD_CHANGE | {
+    "second_factor.page",
+    "second_factor.begin",
+    "second_factor.confirm",
+    "second_factor.cancel",
+}
+"""Endpoints for admins who must set up a second factor first."""
 
 ADMINS_ONLY = (
     "admin_api.",
@@ -142,7 +160,9 @@ def _bearer(manager: Manager, token: str) -> Bearer:
     """Say who sends a token, with his rights where he is: an admin's, or a user's elsewhere."""
     address = request.remote_addr or ""
     found = manager.api_tokens.find(token, address)
-    return replace(found, user=manager.accounts.at(found.user, address))
+    owner = manager.accounts.at(found.user, address)
+    # A token is led nowhere; an admin's without a second factor that is wanted is a user's.
+    return replace(found, user=replace(owner, must_set_second_factor=False))
 
 
 def _by_cookie(manager: Manager) -> None:
@@ -160,6 +180,8 @@ def _let_pass(endpoint: str, user: User | None, networks: Collection[str]) -> No
         return
     if user.must_change_password and endpoint not in BEFORE_PASSWORD_CHANGE:
         raise PasswordChangeRequired("set your own password first")
+    if user.must_set_second_factor and endpoint not in BEFORE_SECOND_FACTOR:
+        raise SecondFactorRequired("set up a second factor first")
     if endpoint.startswith(ADMINS_ONLY) and not user.is_admin:
         if within_or_unlimited(request.remote_addr, networks):
             raise NotPermitted("only admins may do this", reason="admins_only")

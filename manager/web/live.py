@@ -127,7 +127,7 @@ class Live:
         if known is not None:
             return known
         user = self._manager.accounts.who(session_id, address.remote) if session_id else None
-        if user is None or user.must_change_password:
+        if user is None or user.is_held_up:
             return None
         connection = Connection(connection_id, user.id, user.is_admin, session_id, address)
         with self._telling:
@@ -280,7 +280,7 @@ def _with_breath(connections: list[Connection]) -> Iterator[Connection]:
 
 def _ended(connection: Connection, user: User) -> bool:
     """Tell whether a page shows what its reader may no longer see, or not as he is now."""
-    return user.is_admin != connection.is_admin or user.must_change_password
+    return user.is_admin != connection.is_admin or user.is_held_up
 
 
 def _nowhere(event: str, data: View, connection_id: str) -> None:

@@ -6,11 +6,18 @@ from flask import Blueprint, g, redirect, render_template, request, session, url
 from flask.typing import ResponseReturnValue
 
 from manager import __version__
-from manager.errors import BadInput, NoFreeCard, NotAuthenticated, Refused, TooManyAttempts
+from manager.errors import (
+    BadInput,
+    CodeRequired,
+    NoFreeCard,
+    NotAuthenticated,
+    Refused,
+    TooManyAttempts,
+)
 from manager.web import bodies, i18n, standing, usage, views
 from manager.web.doctor import doctor_view
 from manager.web.errors import status_of
-from manager.web.guard import SESSION_KEY, current_sid, current_user
+from manager.web.guard import current_sid, current_user
 from manager.web.https import https_view
 from manager.web.isolation import isolation_view
 from manager.web.people_view import people_view
@@ -125,13 +132,12 @@ def login() -> ResponseReturnValue:
         found, sid = services().manager.accounts.login(
             username, password, request.remote_addr or ""
         )
+    except CodeRequired as error:
+        services().go_half_way(error.ticket)
+        return redirect(url_for("second_factor.code"))
     except Refused as error:
         return _login_refused(error, username)
-    services().end_session(current_sid())
-    # A new session, also for the CSRF token: whatever the browser held before is worth nothing.
-    session.clear()
-    session[SESSION_KEY] = sid
-    session.permanent = True
+    services().begin_session(sid)
     return redirect(url_for("pages.password" if found.must_change_password else "pages.user"))
 
 
@@ -193,7 +199,8 @@ def language() -> ResponseReturnValue:
 OWN_PAGES = frozenset(
     {
         *("/", "/account", "/account/tokens", "/admin", "/admin/audit", "/admin/tokens"),
-        *("/charts", "/login", "/open", "/password", "/settings", "/wall"),
+        *("/account/second-factor", "/charts", "/login", "/login/code", "/open", "/password"),
+        *("/settings", "/wall"),
     }
 )
 

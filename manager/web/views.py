@@ -88,6 +88,7 @@ def user_view(user: User) -> View:
         "is_active": user.is_active,
         "assigned_port": user.assigned_port,
         "must_change_password": user.must_change_password,
+        "second_factor": user.second_factor,
         "created_at": user.created_at,
     }
 

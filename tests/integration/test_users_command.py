@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import html
 import io
 import json
 import os
 import pty
+import re
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -18,8 +20,10 @@ import pytest
 import requests
 import websocket
 
+from tests.integration.test_login_attack import found_by_the_filter
 from tests.support.client import USER_PASSWORD, Client, first_admin, new_user
-from tests.support.server import ManagerProcess
+from tests.support.phone import Phone
+from tests.support.server import LOOPBACK, ManagerProcess
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
@@ -95,6 +99,53 @@ def test_a_lost_admin_password_is_replaced_with_nothing_running(manager: Manager
         assert logs_in(manager, "admin", made)
         assert logs_in(manager, "bob", "piped in one")
         assert logs_in(manager, "ann", "typed by hand")
+
+
+def test_a_lost_phone_is_taken_off_an_account(scene: Scene) -> None:
+    manager = scene.manager
+    with new_user(scene.admin, "phone", None) as owner:
+        phone = turns_two_step_login_on(owner)
+        told = {user["username"]: user for user in json.loads(said(manager, "list", "--json"))}
+        assert told["phone"]["second_factor"]
+        assert "must_set_second_factor" not in told["phone"]
+        assert "active, second factor" in said(manager, "list")
+        assert code_asked_for(manager, phone.wrong_code()).status_code == 401
+        assert "login refused from 127.0.0.1 (code)" in manager.log_path.read_text("utf-8")
+        assert found_by_the_filter(manager.log_path)[-1] == LOOPBACK
+        assert code_asked_for(manager, phone.code()).url == f"{manager.url}/"
+        assert "password alone" in said(manager, "reset-second-factor", "phone")
+        assert owner.ask("GET", "/api/user/state").status_code == 200
+        assert not owner.state()["user"]["second_factor"]
+        Client(manager, "phone", USER_PASSWORD)
+    assert "no second factor" in said(manager, "reset-second-factor", "phone", code=1)
+    assert "no user nobody" in said(manager, "reset-second-factor", "nobody", code=1)
+    audit = sqlite3.connect(manager.env["DATABASE_PATH"]).execute(
+        "SELECT actor FROM audit WHERE action = 'second_factor_reset' AND subject = 'phone'"
+    )
+    assert [*audit] == [("command line",)]
+
+
+def sends(client: Client, path: str, **form: str) -> requests.Response:
+    """Send a form as the page does."""
+    url = f"{client.manager.url}{path}"
+    return client.session.post(url, data=form, timeout=30)
+
+
+def turns_two_step_login_on(client: Client) -> Phone:
+    """Turn it on at the pages, without a script."""
+    page = sends(client, "/account/second-factor/begin", password=USER_PASSWORD)
+    found = re.search(r'href="(otpauth://[^"]+)"', page.text)
+    assert found
+    phone = Phone(html.unescape(found[1]))
+    done = sends(client, "/account/second-factor/confirm", code=phone.code())
+    assert done.text.count("<textarea") == 1
+    return phone
+
+
+def code_asked_for(manager: ManagerProcess, code: str) -> requests.Response:
+    """Log in with password and code, in a browser of its own; give what the code led to."""
+    with Client(manager, "phone", USER_PASSWORD, half_way=True) as browser:
+        return sends(browser, "/login/code", code=code)
 
 
 def test_accounts_before_the_first_start(manager: ManagerProcess) -> None:

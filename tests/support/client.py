@@ -25,9 +25,15 @@ class Client:
     """One person's session."""
 
     def __init__(
-        self, manager: ManagerProcess, username: str, password: str, *, refused: bool = False
+        self,
+        manager: ManagerProcess,
+        username: str,
+        password: str,
+        *,
+        refused: bool = False,
+        half_way: bool = False,
     ) -> None:
-        """Log in, or try to and be ``refused``."""
+        """Log in, or try to and be ``refused``; ``half_way``: and be asked for a code."""
         self.manager = manager
         self.session = requests.Session()
         self.session.trust_env = False
@@ -43,7 +49,8 @@ class Client:
             assert answer.status_code in {401, 429}, answer.status_code
             return
         answer.raise_for_status()
-        self.session.headers["X-CSRFToken"] = self._csrf("/password")
+        assert answer.url.endswith("/login/code") is half_way, answer.url
+        self.session.headers["X-CSRFToken"] = self._csrf("/login/code" if half_way else "/password")
 
     def change_password(self, old: str, new: str) -> None:
         """Set another password."""

@@ -22,6 +22,14 @@ ROUTES: list[tuple[str, str, Any, int, int, int, int]] = [
     ("GET", "/open", None, 302, 200, 200, 302),
     ("GET", "/login", None, 200, 302, 302, 302),
     ("GET", "/account", None, 302, 200, 200, 302),
+    ("GET", "/login/code", None, 302, 302, 302, 302),
+    ("POST", "/login/code", None, 302, 302, 302, 302),
+    ("GET", "/account/second-factor", None, 302, 200, 200, 302),
+    ("POST", "/account/second-factor/begin", None, 302, 401, 401, 302),
+    ("POST", "/account/second-factor/cancel", None, 302, 302, 302, 302),
+    ("POST", "/account/second-factor/confirm", None, 302, 404, 404, 302),
+    ("POST", "/account/second-factor/codes", None, 302, 401, 401, 302),
+    ("POST", "/account/second-factor/off", None, 302, 401, 401, 302),
     ("POST", "/account/end", None, 302, 404, 404, 302),
     ("POST", "/account/end-others", None, 302, 302, 302, 302),
     ("GET", "/account/tokens", None, 302, 302, 302, 302),
@@ -94,6 +102,7 @@ ROUTES: list[tuple[str, str, Any, int, int, int, int]] = [
     ("PATCH", "/api/admin/users/3", {"is_active": False}, 401, 403, 200, 403),
     ("DELETE", "/api/admin/users/3", None, 401, 403, 200, 403),
     ("POST", "/api/admin/users/3/reset-password", None, 401, 403, 200, 403),
+    ("DELETE", "/api/admin/users/3/second-factor", None, 401, 403, 409, 403),
     ("POST", "/api/admin/ports/8001/stop", None, 401, 403, 409, 403),
     ("POST", "/api/admin/ports/8001/release", None, 401, 403, 404, 403),
     ("DELETE", "/api/admin/line/2", None, 401, 403, 404, 403),
@@ -130,7 +139,11 @@ ROUTES: list[tuple[str, str, Any, int, int, int, int]] = [
     ("GET", "/api/admin/ports/8001/log", None, 401, 403, 200, 403),
     ("GET", "/api/admin/ports/8001/log.txt", None, 401, 403, 200, 403),
 ]
-NO_TOKEN = {("POST", "/api/user/password"), ("POST", "/api/admin/users/3/reset-password")}
+NO_TOKEN = {
+    ("POST", "/api/user/password"),
+    ("POST", "/api/admin/users/3/reset-password"),
+    ("DELETE", "/api/admin/users/3/second-factor"),
+}
 """What no token may do. All else under /api: its owner's GET with ``read``, his changes with
 ``use``, what admins alone may with ``admin``."""
 

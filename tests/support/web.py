@@ -62,6 +62,7 @@ from manager.web.sockets import create_socketio
 from tests.support import contracts
 from tests.support.notices import Announcements, Switch
 from tests.support.people import People
+from tests.support.second_factor import SecondFactors
 from tests.support.tokens import ApiTokens
 
 HOST = "manager.test:8880"
@@ -184,6 +185,8 @@ class Accounts:
         self.throttled = False
         self.own = OwnSessions(self)
         self.people = People(self)
+        self.second_factor = SecondFactors(self, PASSWORD)
+        self.second_factor_required = False
         self.password_changes: list[tuple[str, str, str]] = []
 
     def add(self, user_id: int, username: str, **changes: Any) -> User:
@@ -196,15 +199,27 @@ class Accounts:
         found = next((u for u in self.all.values() if u.username == username), None)
         if found is None or password != PASSWORD or not found.is_active:
             raise NotAuthenticated("no", reason="login")
+        if found.second_factor:
+            raise self.second_factor.ask(found)
+        return self._opened(found)
+
+    def login_by_code(self, ticket: str, code: str, address: str) -> tuple[User, str]:
+        return self._opened(self.second_factor.answer(ticket, code))
+
+    def _opened(self, found: User) -> tuple[User, str]:
         sid = f"sid-{found.id}-{len(self.sessions)}"
         self.sessions[sid] = found.id
         return found, sid
 
     def who(self, sid: str, address: str | None = None) -> User | None:
         found = self.all.get(self.sessions.get(sid, 0))
-        return found if found and found.is_active else None
+        if not found or not found.is_active:
+            return None
+        return found if address is None else self.at(found, address)
 
     def at(self, user: User, address: str) -> User:
+        if self.second_factor_required and user.is_admin and not user.second_factor:
+            return dataclasses.replace(user, is_admin=False, must_set_second_factor=True)
         return user
 
     def logout(self, sid: str) -> None:
@@ -219,7 +234,7 @@ class Accounts:
         if len(new) < 8:
             raise BadInput("short", reason="password", low=8, high=256)
         self.password_changes.append((changed.username, new, keep_sid))
-        self.all[changed.id] = dataclasses.replace(changed, must_change_password=False)
+        self.all[changed.id] = dataclasses.replace(self.all[changed.id], must_change_password=False)
         self.end_sessions(changed.id, keep=keep_sid)
 
     def users(self) -> list[User]:

@@ -30,6 +30,8 @@ EVERY = [kind for kind in all_errors() if kind.__module__ == "manager.errors"]
 def make(kind: Kind) -> errors.ManagerError:
     if issubclass(kind, errors.TooManyAttempts):
         return kind("inner words", retry_after=9)
+    if issubclass(kind, errors.CodeRequired):
+        return kind("inner words", ticket="inner words")
     return kind("inner words")
 
 

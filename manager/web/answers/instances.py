@@ -10,7 +10,10 @@ StateName = Literal["idle", "starting", "running", "stopping", "failed"]
 
 
 class Account(Answer):
-    """An account. ``assigned_port`` null: any free card."""
+    """An account. ``assigned_port`` null: any free card.
+
+    ``second_factor``: it is asked for a code of a phone at its logins, too.
+    """
 
     id: int
     username: str
@@ -18,6 +21,7 @@ class Account(Answer):
     is_active: bool
     assigned_port: int | None
     must_change_password: bool
+    second_factor: bool
     created_at: float
 
 

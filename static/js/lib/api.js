@@ -30,6 +30,7 @@ export async function call(method, path, body) {
   const error = content?.error ?? {};
   if (response.status === 401) location.assign("/login");
   if (error.code === "password_change_required") location.assign("/password");
+  if (error.code === "second_factor_required") location.assign("/account/second-factor");
   throw new ApiError(response.status, error.code ?? "fault", error.key ?? "fault", error.message ?? t("error.fault"));
 }
 

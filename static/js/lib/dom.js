@@ -135,6 +135,15 @@ export async function copyFrom(input) {
   toast(t((await copies(input)) ? "common.copied" : "common.copy_failed"));
 }
 
+/** The buttons that copy what stands in a field of the page. */
+export function copyButtons() {
+  for (const button of document.querySelectorAll("[data-copy]")) {
+    const input = document.querySelector(`[data-role="${button.dataset.copy}"]`);
+    button.hidden = false;
+    button.addEventListener("click", () => copyFrom(input));
+  }
+}
+
 /** Run `work` with the button marked as busy, so that a second click does nothing. */
 export async function whileBusy(button, work) {
   if (button.getAttribute("aria-busy") === "true") return;

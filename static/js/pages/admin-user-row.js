@@ -26,6 +26,7 @@ function writeAccount(row, user, self) {
   status.dataset.state = user.is_active ? "running" : "idle";
   setText(status, t(user.is_active ? "admin.users.active" : "admin.users.disabled"));
   show(field(row, "must_change"), user.must_change_password);
+  show(field(row, "second_factor"), user.second_factor);
 }
 
 function writeSeen(row, user, one, port) {
@@ -41,6 +42,8 @@ function writeActs(row, user, self) {
   setText(field(row, "toggle_text"), t(user.is_active ? "admin.users.disable" : "admin.users.enable"));
   label(row, "toggle", user.is_active ? "admin.users.disable_of" : "admin.users.enable_of", username);
   label(row, "reset", "admin.users.reset_of", username);
+  label(row, "factor", "admin.users.factor_of", username);
+  show(row.querySelector('[data-action="factor"]'), user.second_factor);
   label(row, "delete", "admin.users.delete_of", username);
   for (const button of row.querySelectorAll("[data-action]")) button.disabled = self;
   const choose = field(row, "choose");

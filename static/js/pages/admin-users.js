@@ -143,6 +143,13 @@ const actions = {
       shownPassword.showModal();
     });
   },
+  async factor(user, button) {
+    if (!(await sure("factor", user))) return;
+    await attempt(button, async () => {
+      const answer = await call("DELETE", `/api/admin/users/${user.id}/second-factor`);
+      changed([answer.user], t("admin.factor_done", user));
+    });
+  },
   async delete(user, button) {
     if (!(await sure("delete", user))) return;
     await attempt(button, async () => {
