@@ -49,6 +49,12 @@ class UseFields:
     )
     manager_host: str = setting(Host(), ALL_ADDRESSES, "Address the manager's own page listens on.")
     manager_port: int = setting(Count(1, 65535), 8880, "Port of the manager's own page.")
+    connections_per_address: int = setting(
+        Count(0, 4096),
+        512,
+        "Connections to the manager's page that one address may have at once. 0: any number, for a "
+        "proxy of your own in front, which then limits them.",
+    )
     gate_host: str = setting(
         Host(), ALL_ADDRESSES, "Address the workspace and external ports listen on."
     )
