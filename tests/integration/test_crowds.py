@@ -14,7 +14,7 @@ import websocket
 
 from manager.web.app import COOKIE_NAME
 from manager.web.sockets import MAX_MESSAGE_BYTES, MAX_PAGES
-from tests.support.client import USER_PASSWORD, Client, first_admin, new_user
+from tests.support.client import USER_PASSWORD, Client, first_admin, live_page, new_user
 from tests.support.server import LOOPBACK, ManagerProcess
 from tests.support.waiting import wait_until
 
@@ -57,17 +57,8 @@ def comes_in(manager: ManagerProcess, name: str = "ann") -> Client:
 
 
 def live(who: Client) -> websocket.WebSocket:
-    """Open a page's live connection and give it once it has been answered."""
-    cookie = who.session.cookies.get(COOKIE_NAME)
-    opened = websocket.create_connection(
-        f"ws://{LOOPBACK}:{who.manager.port}/socket.io/?EIO=4&transport=websocket",
-        origin=who.manager.url,
-        cookie=f"{COOKIE_NAME}={cookie}",
-        timeout=20,
-    )
-    assert str(opened.recv()).startswith("0{")
-    opened.send("40")
-    return opened
+    """Open a page's live connection and join it; the first thing heard is what it is told."""
+    return live_page(who.manager, str(who.session.cookies.get(COOKIE_NAME)))
 
 
 def heard(opened: websocket.WebSocket) -> str:
