@@ -14,6 +14,7 @@ import os
 import re
 import socket
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -140,14 +141,14 @@ def last_failure(log: bytes, name: str) -> str:
 def blocked(settings: Settings) -> dict[int, tuple[str, str]]:
     """Say of the two ports which Caddy cannot have: ``DENIED`` or ``TAKEN``, and by whom.
 
-    Caddy itself listens there only while it is asked. Walks /proc where one is taken: offload it.
+    Caddy itself listens there only while it is asked, at the page's own address. Walks /proc where one is taken: offload it.
     """
     found: dict[int, tuple[str, str]] = {}
     for port in (settings.tls_http_port, settings.tls_alpn_port):
-        if not probe.is_free("0.0.0.0", port):  # noqa: S104 - where Caddy will listen
+        if not probe.is_free(settings.manager_host, port):
             if not _is_own(settings, port):
                 found[port] = (TAKEN, probe.holder(port))
-        elif _denied(port) and not _may_bind(settings):
+        elif _denied(settings.manager_host, port) and not _may_bind(settings):
             found[port] = (DENIED, "")
     return found
 
@@ -164,7 +165,7 @@ def problem(settings: Settings) -> str | None:
     ports = blocked(settings)
     # One way is enough, and without a reason it has only just been begun.
     if reason or len(ports) > 1:
-        said += [_remedy(settings, port, kind, holder) for port, (kind, holder) in ports.items()]
+        said += [_remedy(settings, ports, kind) for kind in dict.fromkeys(ports.values())]
     if ports and reason:
         said.append("or take TLS = files with a certificate from elsewhere (by DNS, for example)")
     elif reason:
@@ -175,12 +176,14 @@ def problem(settings: Settings) -> str | None:
     return "; ".join(said)
 
 
-def _remedy(settings: Settings, port: int, kind: str, holder: str) -> str:
+def _remedy(settings: Settings, ports: Mapping[int, tuple[str, str]], why: tuple[str, str]) -> str:
+    such = " and ".join(str(port) for port, known in ports.items() if known == why)
+    kind, holder = why
     if kind == TAKEN:
-        return f"port {port} is taken by another program ({holder})"
+        return f"port {such} is taken by another program ({holder})"
     program = find_program(settings.caddy_path).resolve()
     return (
-        f"Caddy may not listen on port {port}: as root, setcap cap_net_bind_service=+ep {program}, "
+        f"Caddy may not listen on port {such}: as root, setcap cap_net_bind_service=+ep {program}, "
         "then end Caddy (it is started again)"
     )
 
@@ -198,11 +201,12 @@ def _is_own(settings: Settings, port: int) -> bool:
         return False
 
 
-def _denied(port: int) -> bool:
-    with socket.socket() as trial:
+def _denied(host: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            trial.bind(("", port))
+            trial.bind((host, port))
         except OSError as error:
             return error.errno in (errno.EACCES, errno.EPERM)
     return False

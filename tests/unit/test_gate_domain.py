@@ -122,10 +122,12 @@ def test_a_port_that_needs_root_is_named_with_what_to_do(tmp_path: Path) -> None
         os.seteuid(65534)
     try:
         found = {port: kind for port, (kind, _holder) in domain.blocked(of).items()}
+        problem = str(domain.problem(of))
     finally:
         if root:
             os.seteuid(0)
     assert found == (dict.fromkeys((81, 82), DENIED) if begin > 82 else {})
+    assert ("port 81 and 82: as root, setcap cap_net_bind_service=+ep /" in problem) == bool(found)
 
 
 def test_what_is_there_is_told_until_it_ends_and_nothing_is_wrong(tmp_path: Path) -> None:
