@@ -17,11 +17,13 @@ from typing import Any, Protocol
 HEAD_S = 20.0
 """Time for a whole request line and header, as in the shipped Caddyfile."""
 
-KEPT_S = 120.0
-"""How long a connection is kept for its next request, as there."""
+KEPT_S = 180.0
+"""How long a connection is kept for its next request. Longer than Caddy keeps one to the page (two
+minutes by default): it must not send a request on one that is just being closed."""
 
 STILL_S = 300.0
-"""Who sends nothing of a body, or takes nothing of an answer, for so long is cut."""
+"""Who sends nothing of a body, or takes nothing of an answer, for so long is cut. Not Caddy, which
+knows its own visitors: the operator says there how long it waits."""
 
 MOST_FRAMES = 64
 """Empty frames of one websocket message; pages send theirs in one frame."""
@@ -132,8 +134,8 @@ def protocol(eventlet: Any, crowd: Crowd) -> type[Any]:  # noqa: ANN401 - a modu
         def get_environ(self) -> dict[str, Any]:
             environ: dict[str, Any] = super().get_environ()
             # An open page says nothing for as long as it likes; it is asked for a sign of life.
-            upgrade = environ.get("HTTP_UPGRADE")
-            self.connection.settimeout(None if upgrade else STILL_S)
+            waits = "HTTP_UPGRADE" in environ or not name_of(self.client_address)
+            self.connection.settimeout(None if waits else STILL_S)
             return environ
 
     return Patient

@@ -141,7 +141,8 @@ def last_failure(log: bytes, name: str) -> str:
 def blocked(settings: Settings) -> dict[int, tuple[str, str]]:
     """Say of the two ports which Caddy cannot have: ``DENIED`` or ``TAKEN``, and by whom.
 
-    Caddy itself listens there only while it is asked, at the page's own address. Walks /proc where one is taken: offload it.
+    Caddy itself listens there only while it is asked, at the page's own address. Walks /proc where
+    one is taken: offload it.
     """
     found: dict[int, tuple[str, str]] = {}
     for port in (settings.tls_http_port, settings.tls_alpn_port):
