@@ -47,6 +47,7 @@ def setup(mode: str) -> None:
             warnings.simplefilter("ignore")
             import eventlet  # type: ignore[import-untyped]
             import eventlet.tpool  # type: ignore[import-untyped]
+            import eventlet.websocket  # type: ignore[import-untyped]
             import eventlet.wsgi  # type: ignore[import-untyped]
         eventlet.monkey_patch()
         if not eventlet.patcher.is_monkey_patched("socket"):
@@ -83,18 +84,30 @@ class GreenHttpServer:
     """eventlet's WSGI server on a listening socket; it can be told to finish."""
 
     def __init__(
-        self, listener: socket.socket, app: Callable[..., Any], max_connections: int
+        self,
+        listener: socket.socket,
+        app: Callable[..., Any],
+        max_connections: int,
+        crowd: Any,  # noqa: ANN401 - green_http.Crowd, which is imported below
+        no_room: Callable[[OSError], None],
     ) -> None:
-        """Begin to serve. An open websocket counts as a connection."""
+        """Begin to serve. An open websocket counts as a connection, and ``crowd`` lets it in.
+
+        ``no_room`` is told when the machine has nothing left for one more connection.
+        """
         # Not at the top: logging's locks would be made before the patch.
         import logging
 
+        from manager import green_http
+
+        green_http.limit_messages(_eventlet)
         self._thread = _eventlet.spawn(
             _eventlet.wsgi.server,
-            listener,
+            green_http.Door(listener, crowd, no_room),
             app,
             log=logging.getLogger("eventlet.wsgi"),
             log_output=False,
+            protocol=green_http.protocol(_eventlet, crowd),
             # Else a traceback goes to the visitor.
             debug=False,
             max_size=max_connections,

@@ -16,6 +16,8 @@ from typing import Any, Protocol
 
 from manager.comfyui_flags import explain, forbidden_flags
 
+_HTTPS_URL = re.compile(r"https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?\Z")
+_EMAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]{1,253}\Z")
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\Z")
 
 
@@ -174,6 +176,30 @@ class Host:
             if not _HOST_NAME.match(text):
                 raise
             return text
+
+
+class HttpsUrl:
+    """The address of a service, which is written into the Caddyfile."""
+
+    allowed = "an address that begins with https://, or empty"
+
+    def read(self, raw: object) -> str:
+        """Read an address without query."""
+        if not isinstance(raw, str) or (raw.strip() and not _HTTPS_URL.match(raw.strip())):
+            raise ValueError
+        return raw.strip()
+
+
+class Email:
+    """A mail address, which is written into the Caddyfile."""
+
+    allowed = "a mail address, or empty"
+
+    def read(self, raw: object) -> str:
+        """Read an address."""
+        if not isinstance(raw, str) or (raw.strip() and not _EMAIL.match(raw.strip())):
+            raise ValueError
+        return raw.strip()
 
 
 class PathIn:

@@ -30,6 +30,10 @@ ROOT = Path(__file__).resolve().parent.parent
 CONFIG_VARIABLE = "MANAGER_CONFIG"
 """Environment variable that names another file than ``manager.toml``."""
 
+_DOMAIN = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+(?![0-9]+$)[A-Za-z0-9-]{2,63}"
+)
+
 __all__ = [
     "CONFIG_VARIABLE",
     "ROOT",
@@ -95,6 +99,7 @@ def load(
     settings = Settings(**given)
     settings = _absolute(settings, root)
     check_ports(settings.ports, settings.manager_port)
+    _check_domain(settings)
     # Beside the frozen fields: it says where they came from and is none of them.
     object.__setattr__(settings, "origins", origins)
     return settings
@@ -149,6 +154,17 @@ def _refuse_unknown_environment(environ: Mapping[str, str]) -> None:
             raise SettingsError(
                 f"unknown setting {name} in the environment; known with MANAGER_ are {known}"
             )
+
+
+def _check_domain(settings: Settings) -> None:
+    name = settings.external_ip
+    # No authority gives certificates to names without a dot, and what ends in a number is none.
+    if settings.tls == "domain" and not _DOMAIN.fullmatch(name):
+        raise SettingsError(
+            f"TLS = domain needs EXTERNAL_IP to be the server's domain name, such as "
+            f"gpu.example.org, but it is {name or 'empty'}; for an address or a name without a "
+            "dot take internal or files"
+        )
 
 
 def _absolute(settings: Settings, root: Path) -> Settings:

@@ -111,13 +111,13 @@ def _tls(settings: Settings) -> dict[str, Any] | None:
         "path": str(found.path),
         "until": certificate.expires_at if certificate else None,
         "fingerprint": certificate.fingerprint if certificate else None,
-        "problem": found.problem,
+        "problem": found.problem or found.waiting,
     }
 
 
 def _tls_line(tls: dict[str, Any]) -> str:
     if tls["problem"]:
-        return f"https: {tls['problem']}"
+        return f"https: {tls['problem'].removeprefix('HTTPS: ')}"
     if tls["until"] is None:
         return "https: its own authority is made when Caddy starts"
     until = time.strftime("%Y-%m-%d", time.gmtime(tls["until"]))

@@ -11,8 +11,10 @@ from pathlib import Path
 from manager.setting_kinds import (
     Choice,
     Count,
+    Email,
     Flags,
     Host,
+    HttpsUrl,
     PathIn,
     Seconds,
     Text,
@@ -47,14 +49,21 @@ class UseFields:
     )
     manager_host: str = setting(Host(), ALL_ADDRESSES, "Address the manager's own page listens on.")
     manager_port: int = setting(Count(1, 65535), 8880, "Port of the manager's own page.")
+    connections_per_address: int = setting(
+        Count(0, 4096),
+        512,
+        "Connections to the manager's page that one address may have at once. 0: any number, for a "
+        "proxy of your own in front, which then limits them.",
+    )
     gate_host: str = setting(
         Host(), ALL_ADDRESSES, "Address the workspace and external ports listen on."
     )
     tls: str = setting(
-        Choice("off", "internal", "files"),
+        Choice("off", "internal", "files", "domain"),
         "off",
         "HTTPS for the manager's page and every gate, by Caddy. internal: certificates of an "
-        "authority of its own, for EXTERNAL_IP; files: those of TLS_CERT and TLS_KEY.",
+        "authority of its own, for EXTERNAL_IP; files: those of TLS_CERT and TLS_KEY; domain: "
+        "one of a public authority (ACME), for the domain name that EXTERNAL_IP is then.",
     )
     tls_cert: Path = setting(
         PathIn(),
@@ -62,6 +71,28 @@ class UseFields:
         "With TLS files: certificate and those it rests on (PEM). A new one is taken by itself.",
     )
     tls_key: Path = setting(PathIn(), Path("tls/key.pem"), "With TLS files: its key (PEM).")
+    tls_acme_ca: str = setting(
+        HttpsUrl(),
+        "",
+        "With TLS domain: the authority's ACME directory. Empty: Let's Encrypt.",
+    )
+    tls_acme_root: Path = setting(
+        PathIn(),
+        Path("tls/acme_root.pem"),
+        "With TLS domain, where there is this file: the root certificate to know TLS_ACME_CA by.",
+    )
+    tls_email: str = setting(
+        Email(), "", "With TLS domain: where the authority writes to if something is wrong."
+    )
+    tls_http_port: int = setting(
+        Count(1, 65535),
+        80,
+        "With TLS domain: where Caddy answers the authority by HTTP. It asks at port 80: another "
+        "number is for one that 80 is forwarded to.",
+    )
+    tls_alpn_port: int = setting(
+        Count(1, 65535), 443, "The same by TLS, where the authority asks at port 443."
+    )
     idle_timeout: int = setting(
         Count(1, 604_800), 600, "Time without work after which an instance is ended.", "s"
     )

@@ -85,14 +85,17 @@ def read_leaf(path: Path) -> str:
     return _digest(ssl.PEM_cert_to_DER_cert(f"{first}{ssl.PEM_FOOTER}"))
 
 
-def read_served(host: str, port: int, root: Path | None, timeout_s: float) -> str:
-    """Give the SHA-256 of the certificate that a port shows to who names no host.
+def read_served(
+    host: str, port: int, root: Path | None, timeout_s: float, name: str | None = None
+) -> str:
+    """Give the SHA-256 of the certificate that a port shows.
 
     Args:
         host: where to ask.
         port: the same.
         root: whom to trust; None: anybody.
         timeout_s: seconds until it must answer.
+        name: the host that is named (RFC 6066, section 3); None: none is.
 
     Raises:
         OSError: nobody answers by TLS, or somebody who is not trusted.
@@ -105,7 +108,7 @@ def read_served(host: str, port: int, root: Path | None, timeout_s: float) -> st
         context.load_verify_locations(root)
     with (
         socket.create_connection((host, port), timeout_s) as sock,
-        context.wrap_socket(sock) as wrapped,
+        context.wrap_socket(sock, server_hostname=name) as wrapped,
     ):
         return _digest(wrapped.getpeercert(binary_form=True) or b"")
 

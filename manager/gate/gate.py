@@ -224,11 +224,7 @@ class Gate:
         answers = self._caddy.stopped() or admin.answers(self._caddy.door)
         self._silence = None if answers else "Caddy runs, but does not answer its control socket"
         with self._lock:
-            renewed = runtime.offload(self._live.keeper.renewed)
-            if renewed:
-                log.info(
-                    "TLS: the certificate has been replaced; the new one is being put in force"
-                )
+            renewed = self._live.renewed()
             if self._on and (renewed or self._live.freed() or self._live.openings != self._wanted):
                 self._try(self._change)
 

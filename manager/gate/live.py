@@ -110,6 +110,22 @@ class Live:
             runtime.offload(draft.put)
         return text
 
+    def renewed(self) -> bool:
+        """Look after the certificate, say in the log what is new about it, and tell if it is new.
+
+        A new one of the operator's needs a change of the Caddyfile.
+        """
+        before = self.keeper.problem
+        renewed = runtime.offload(self.keeper.renewed)
+        if renewed:
+            log.info("TLS: the certificate has been replaced; the new one is being put in force")
+        elif self.keeper.problem != before:
+            if self.keeper.problem:
+                log.warning("TLS: %s", self.keeper.problem)
+            else:
+                log.info("TLS: the certificate is good")
+        return renewed
+
     def freed(self) -> bool:
         """Look whether a port that was taken is free again, and forget that it was taken."""
         free = [

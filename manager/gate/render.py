@@ -172,7 +172,12 @@ def _own_page(look: Look, templates: Templates) -> str:
     if tls.pem is not None:
         return snippet + any_name
     names = ", ".join(f"https://{_host(name)}:{look.manager_port}" for name in tls.names)
-    return f"{snippet}{any_name}\n{names} {{\n\ttls {{\n\t\tissuer internal\n\t}}\n{import_it}"
+    own = f"\n{names} {{\n\ttls {{\n\t\tissuer internal\n\t}}\n{import_it}"
+    if tls.domain is None:
+        return snippet + any_name + own
+    # For its name at every port: gates are found by port alone, and share what there is.
+    asks = f"\nhttps://{tls.domain.name}:{look.manager_port} {{\n{tls.domain.issuer()}{import_it}"
+    return snippet + any_name + own + asks
 
 
 def _tls_lines(tls: Tls) -> str:

@@ -17,14 +17,15 @@ from pathlib import Path
 
 from manager import runtime
 from manager.errors import GateFailed
-from manager.gate import page
+from manager.gate import domain, page
 from manager.gate.address import listener
 from manager.gate.certificate import Certificate, read_pair, read_root
+from manager.gate.domain import UNQUOTABLE, Domain
 from manager.gate.names import own_names
 from manager.gate.options import Options
 from manager.settings import Settings
 
-HSTS_INTERNAL_S, HSTS_FILES_S = 3600, 86_400
+HSTS_INTERNAL_S, HSTS_FILES_S, HSTS_DOMAIN_S = 3600, 86_400, 86_400
 """How long browsers insist on HTTPS for this host *name*. Short: it holds for every port of the
 host, also for other programs', and nobody can take it back from a browser that does not come by.
 Shorter for an own authority: who loses its data directory makes another one, and people cannot
@@ -33,7 +34,6 @@ pass over a warning meanwhile."""
 ROOT_PATH = Path("caddy/share/caddy/pki/authorities/local/root.crt")
 """Where Caddy keeps the certificate of its own authority, below the data directory."""
 
-_UNQUOTABLE = frozenset('"`\\{}')
 _NAME_LENGTH = 16
 
 
@@ -41,6 +41,8 @@ _NAME_LENGTH = 16
 class Tls:
     """What is in force. ``pem`` is the copy of certificate and key; None: the own authority's.
 
+    ``names`` are those of the own authority's, and ``domain`` is the one that another is asked for;
+    it counts as soon as it is there, and until then the own authority's for any name does.
     ``socket`` is where the manager's page answers, as Caddy finds it from its own folder.
     """
 
@@ -48,6 +50,7 @@ class Tls:
     hsts_s: int
     socket: str
     pem: Path | None = None
+    domain: Domain | None = None
     secret: str = field(default="", repr=False)
 
 
@@ -56,12 +59,13 @@ class Shown:
     """The certificate as operators are told of it: where it is, what it says, or why it is no good.
 
     With the own authority it is that authority's, which people trust; there is none before Caddy's
-    first start.
+    first start. ``waiting`` says why Caddy has none for a domain name yet.
     """
 
     path: Path
     certificate: Certificate | None
     problem: str | None = None
+    waiting: str | None = None
 
 
 def shown(settings: Settings) -> Shown | None:
@@ -71,6 +75,9 @@ def shown(settings: Settings) -> Shown | None:
     if settings.tls == "internal":
         path = settings.data_dir / ROOT_PATH
         return Shown(path, read_root(path))
+    if settings.tls == "domain":
+        path, found = domain.certificate_path(settings), domain.read_stored(settings)
+        return Shown(path, found, waiting=None if found else domain.problem(settings))
     try:
         return Shown(settings.tls_cert, read_pair(settings.tls_cert, settings.tls_key))
     except GateFailed as error:
@@ -91,13 +98,14 @@ class Keeper:
 
     @property
     def expires_at(self) -> float | None:
-        """Give when the operator's certificate ends, in UTC epoch seconds; None without one."""
+        """Give when the operator's or the domain's certificate ends, in UTC epoch seconds."""
         return self._certificate.expires_at if self._certificate else None
 
     @property
     def problem(self) -> str | None:
         """Say what is wrong with the operator's certificate, if anything is; cheap."""
-        if self._refused is None and self.expires_at is not None and self.expires_at < time.time():
+        ends = self.expires_at if self._settings.tls == "files" else None
+        if self._refused is None and ends is not None and ends < time.time():
             return f"TLS_CERT = {self._settings.tls_cert} has expired; put a new certificate there"
         return self._refused
 
@@ -117,6 +125,11 @@ class Keeper:
                 self.take()
             names = self._certificate.names if self._certificate else ()
             return Tls(names, HSTS_FILES_S, socket, self._pem)
+        if settings.tls == "domain":
+            names = runtime.offload(own_names, "")
+            asked = domain.wanted(settings)
+            others = tuple(name for name in names if name != asked.name)
+            return Tls(others, HSTS_DOMAIN_S, socket, domain=asked)
         names = runtime.offload(own_names, settings.external_ip)
         return Tls(names, HSTS_INTERNAL_S, socket)
 
@@ -127,9 +140,11 @@ class Keeper:
             GateFailed: it is not good; what was in force stays.
         """
         settings = self._settings
+        if settings.tls == "domain":
+            domain.wanted(settings)
         if settings.tls != "files":
             return False
-        if _UNQUOTABLE & set(str(self._folder)):
+        if UNQUOTABLE & set(str(self._folder)):
             raise GateFailed(
                 f"TLS = files: DATA_DIR = {settings.data_dir} has signs in it that a "
                 "Caddyfile cannot hold"
@@ -152,7 +167,14 @@ class Keeper:
         return before is not None and before != pem
 
     def renewed(self) -> bool:
-        """Look whether the operator's files have changed, and take them; cheap if they have not."""
+        """Look whether the operator's files have changed, and take them; cheap if they have not.
+
+        A domain's certificate is Caddy's to renew; it is looked at all the same.
+        """
+        if self._settings.tls == "domain":
+            self._certificate = domain.read_stored(self._settings)
+            self._refused = domain.problem(self._settings)
+            return False
         if self._settings.tls != "files" or self._signs() == self._seen:
             return False
         try:

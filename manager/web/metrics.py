@@ -148,7 +148,7 @@ class Rooms(Collector):
             ),
             (
                 "certificate_expires_timestamp_seconds",
-                "When the certificate of TLS_CERT ends.",
+                "When the certificate of TLS_CERT or of the domain ends.",
                 gate.certificate_until,
             ),
             ("disk_free_bytes", "Free where users' files are.", load.disk_free if load else None),

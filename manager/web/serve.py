@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import resource
 import socket
 import threading
+import time
 from typing import Protocol
 
 from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from manager import runtime
+from manager.crowd import Crowd
 from manager.errors import SettingsError
 from manager.gate import page
 from manager.settings import Settings
@@ -20,12 +23,18 @@ from manager.web.house import Manager
 from manager.web.live import Live
 from manager.web.services import EXTENSION
 from manager.web.sockets import create_socketio
+from manager.web.turnstile import Turnstile
 
 logger = logging.getLogger(__name__)
 
 BACKLOG = 128
 MAX_CONNECTIONS = 4096
 """At once; an open page holds one. eventlet's own default of 1024 is reached by 1024 pages."""
+
+KEPT_FILES, FEWEST = 256, 64
+"""Descriptors that are left for everything else, and how many connections there are at least."""
+
+TELL_GAP_S = 60.0
 
 END_S = 5.0
 """Time that requests under way have to finish when the manager ends."""
@@ -67,7 +76,9 @@ def serve(manager: Manager) -> Server:
     behind_caddy = settings.tls != "off"
     listener = page.listen(settings) if behind_caddy else listen(settings)
     app = create_app(manager)
-    create_socketio(app, manager)
+    socketio = create_socketio(app, manager)
+    limit = settings.connections_per_address
+    app.wsgi_app = Turnstile(app.wsgi_app, limit, socketio)  # type: ignore[method-assign]
     if behind_caddy:
         app.wsgi_app = BehindCaddy(app.wsgi_app, page.secret(settings))  # type: ignore[method-assign]
     live: Live = app.extensions[EXTENSION].live
@@ -75,7 +86,9 @@ def serve(manager: Manager) -> Server:
     telling.start()
     # Before the server takes the listener over, and may close it.
     url = _url(settings, settings.manager_port if behind_caddy else listener.getsockname()[1])
-    return Server(url, _begin(listener, app), live, telling)
+    # Who comes by the socket file is Caddy, for everybody.
+    crowd = Crowd(0 if behind_caddy else limit, "connections")
+    return Server(url, _begin(listener, app, crowd), live, telling)
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -115,10 +128,38 @@ def _url(settings: Settings, port: int) -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _begin(listener: socket.socket, app: Flask) -> HttpServer:
+def _begin(listener: socket.socket, app: Flask, crowd: Crowd) -> HttpServer:
     if runtime.mode() == "eventlet":
-        return runtime.GreenHttpServer(listener, app, MAX_CONNECTIONS)
+        most = max_connections()
+        # With fewer descriptors than usual, one address must not have all of them either.
+        crowd.limit = min(crowd.limit, most // 2)
+        return runtime.GreenHttpServer(listener, app, most, crowd, NoRoom())
     return ThreadedHttpServer(listener, app)
+
+
+def max_connections() -> int:
+    """Give how many connections there may be at once, by how many files may be open."""
+    files, _most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    return max(FEWEST, min(MAX_CONNECTIONS, files - KEPT_FILES))
+
+
+class NoRoom:
+    """Says in the log, now and then, that the machine has nothing left for a connection."""
+
+    def __init__(self) -> None:
+        """Begin with nothing said."""
+        self._told_at = float("-inf")
+
+    def __call__(self, error: OSError) -> None:
+        """Take note of one more."""
+        now = time.monotonic()
+        if now - self._told_at >= TELL_GAP_S:
+            self._told_at = now
+            logger.error(
+                "no connection can be taken: %s; raise the limit of open files", error.strerror
+            )
 
 
 class _QuietHandler(WSGIRequestHandler):

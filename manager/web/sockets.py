@@ -20,6 +20,12 @@ from manager.web.views import Address
 NOT_AUTHENTICATED = "not_authenticated"
 """What a page is told that has no good session."""
 
+TOO_MANY_PAGES = "too_many_pages"
+"""What a page is told whose login has ``MAX_PAGES`` open already."""
+
+MAX_PAGES = 32
+"""Live connections of one login. A person has a few; each costs an own view of the house."""
+
 MAX_MESSAGE_BYTES = 4096
 """What a page may send: nothing but the protocol's own packets."""
 
@@ -48,6 +54,9 @@ def create_socketio(app: Flask, manager: Manager) -> SocketIO:
             raise Refusal(NOT_AUTHENTICATED)
         address = Address.of(request.environ)
         connection_id = str(request.sid)  # type: ignore[attr-defined]
+        others = (one for one in live.connections() if one.id != connection_id)
+        if sum(one.session_id == session.get(SESSION_KEY) for one in others) >= MAX_PAGES:
+            raise Refusal(TOO_MANY_PAGES)
         if live.admit(connection_id, str(session.get(SESSION_KEY, "")), address) is None:
             raise Refusal(NOT_AUTHENTICATED)
 

@@ -7,10 +7,13 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, ViewportSize, WebSocketRoute, expect
 
+from manager.web.app import COOKIE_NAME
 from manager.web.live import OVERVIEW_DIFF_EVENT, STATE_DIFF_EVENT
+from manager.web.sockets import MAX_PAGES
 from tests.browser.test_whole_way import OWN, People, new_user
 from tests.support import faces
 from tests.support.browser import FIRST_PASSWORD
+from tests.support.client import live_page
 from tests.support.server import ManagerProcess
 from tests.support.waiting import wait_until
 
@@ -160,3 +163,26 @@ def test_a_page_that_missed_something_is_whole_again(
     until(admin.page, lambda: len(opened) == 4, "the admins' page comes anew, too")
     admin.has_no_complaints()
     assert [message.split('"')[1] for message in dropped] == [STATE_DIFF_EVENT, OVERVIEW_DIFF_EVENT]
+
+
+@ONE_HOUSE
+def test_a_page_too_many_says_so_and_comes_back_when_there_is_room(
+    manager: ManagerProcess, people: People, language: str
+) -> None:
+    admin = people(language)
+    admin.comes_in("admin", FIRST_PASSWORD, OWN)
+    cookies = {one["name"]: one["value"] for one in admin.context.cookies()}
+    admin.page.goto("about:blank")
+    others = [live_page(manager, cookies[COOKIE_NAME]) for _ in range(MAX_PAGES)]
+    assert all(str(other.recv()).startswith(("40", "42")) for other in others)
+    admin.page.clock.install()
+    admin.goes()
+    admin.sees("common.too_many_pages")
+    expect(admin.page.get_by_text(admin.t("common.reconnecting"))).to_be_hidden()
+    admin.headline("user.headline.idle")
+    for other in others:
+        other.close()
+    admin.page.clock.fast_forward(15_000)
+    expect(admin.page.get_by_text(admin.t("common.too_many_pages"))).to_be_hidden()
+    admin.starts()
+    admin.has_no_complaints()

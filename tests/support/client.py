@@ -11,6 +11,7 @@ import websocket
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
+from manager.web.app import COOKIE_NAME
 from tests.support.server import ManagerProcess
 from tests.support.waiting import wait_until
 
@@ -196,3 +197,16 @@ def is_open(opened: websocket.WebSocket) -> bool:
                 return False
     except (OSError, websocket.WebSocketException):
         return False
+
+
+def live_page(manager: ManagerProcess, cookie: str) -> websocket.WebSocket:
+    """Open the live connection of a page of the login that ``cookie`` is, and join."""
+    opened = websocket.create_connection(
+        f"ws://127.0.0.1:{manager.port}/socket.io/?EIO=4&transport=websocket",
+        origin=manager.url,
+        cookie=f"{COOKIE_NAME}={cookie}",
+        timeout=30,
+    )
+    assert str(opened.recv()).startswith("0{")
+    opened.send("40")
+    return opened

@@ -107,7 +107,7 @@ class ManagerProcess:
         if self.tls == "off":
             return True
         own = self.data_dir / "caddy/share/caddy/pki/authorities/local/root.crt"
-        return str(own) if self.tls == "internal" else self.env["TLS_CERT"]
+        return str(own) if self.tls in {"internal", "domain"} else self.env["TLS_CERT"]
 
     @staticmethod
     def _clean_environment() -> dict[str, str]:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from manager import errors
 
-OTHER_CODES = ("csrf", "method_not_allowed", "too_large")
+OTHER_CODES = ("csrf", "method_not_allowed", "too_large", "too_many_connections")
 """Codes of refusals that no error of ours stands behind."""
 
 

@@ -14,6 +14,8 @@ const KEYED = { ports: "port", cards: "card" };
 
 const LOST_AFTER_MS = 1500;
 const COME_BACK_MS = 2000;
+/** How soon a page asks again that is one too many of its login. */
+const CROWDED_AGAIN_MS = 15000;
 /** Shorter than what the bar waits for: a page that only starts anew says nothing of it. */
 const ANEW_AFTER_MS = 500;
 
@@ -60,6 +62,7 @@ export function follow(wholeEvent, differenceEvent, take) {
 /** Connect; `handlers` maps event names to functions, `gone` is called when a gap begins. */
 export function connect(handlers, gone) {
   const bar = document.querySelector("[data-connection]");
+  const crowded = document.querySelector("[data-crowded]");
   const socket = io({ transports: ["websocket", "polling"], reconnectionDelayMax: 5000 });
   let timer = 0;
   let wasLost = false;
@@ -81,6 +84,7 @@ export function connect(handlers, gone) {
     clearTimeout(timer);
     timer = 0;
     show(bar, false);
+    show(crowded, false);
     wasLost = false;
   });
   // Told to go, the library does not come back by itself. Either the session ended, then the
@@ -99,6 +103,14 @@ export function connect(handlers, gone) {
   });
   socket.on("connect_error", (error) => {
     lost();
+    if (error.message === "too_many_pages") {
+      clearTimeout(timer);
+      timer = 0;
+      show(bar, false);
+      show(crowded, true);
+      setTimeout(() => socket.connect(), CROWDED_AGAIN_MS);
+      return;
+    }
     if (error.message === "not_authenticated") setTimeout(comeBack, COME_BACK_MS);
   });
   for (const [name, handler] of Object.entries(handlers)) socket.on(name, (content) => handler(content, anew));
