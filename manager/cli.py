@@ -25,13 +25,15 @@ from manager import (
     cli_install,
     cli_logs,
     cli_maintenance,
+    cli_notify,
+    cli_retention,
     cli_users,
     identity,
     log_lines,
     runtime,
 )
 from manager.bootstrap import Manager, build
-from manager.data_dir import read_record, write_record
+from manager.data_dir import close_record, read_record, write_record
 from manager.errors import DISK_ERRNOS, GateFailed, ManagerError, SettingsError, StoreFailed
 from manager.gate.gate import Gate
 from manager.gate.reload import reload
@@ -86,7 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(run=show_settings)
     for room in (cli_users, cli_backup, cli_doctor, cli_logs, cli_install, cli_audit):
         room.add_commands(commands)
-    cli_maintenance.add_commands(commands)
+    for other in (cli_maintenance, cli_notify, cli_retention):
+        other.add_commands(commands)
     return parser
 
 
@@ -109,6 +112,7 @@ def serve_until_told(settings: Settings) -> int:
             server.stop()
     finally:
         manager.close()
+    close_record(settings.data_dir)
     runtime.flush_standard_streams()
     return 0
 
