@@ -168,11 +168,10 @@ def build(settings: Settings, *, starts: bool = True) -> Manager:
     accounts, key = _accounts(settings, store), secret_key(settings.data_dir / "secret_key")
     gate, comfyui = _gate(settings, starts=starts), ComfyUI(len(settings.ports))
     launcher, moves = make_launcher(settings, starts), Moves(settings, store, changes)
-    load, history = Load(settings.data_dir, limits(settings)), CardHistory(store)
+    load, history, disk = _load(settings), CardHistory(store), _disk(settings, store, changes)
     sampler = for_table(settings, launch_of, load.slowdown, history.take)
     lifecycle = _lifecycle(settings, store, moves, launcher, gate, comfyui, sampler)
     watch = Watch(settings, lifecycle, comfyui, gate, sampler, changes)
-    disk = _disk(settings, store, changes)
     return Manager(
         settings=settings,
         store=store,
@@ -218,6 +217,10 @@ def _gate(settings: Settings, *, starts: bool) -> Gate:
     except GateFailed as error:
         raise SettingsError(error.message) from error
     return gate
+
+
+def _load(settings: Settings) -> Load:
+    return Load(settings.data_dir, limits(settings))
 
 
 def _disk(settings: Settings, store: Store, changes: Changes) -> DiskUses:

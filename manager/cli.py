@@ -42,6 +42,7 @@ from manager.settings import Settings, names
 from manager.status import report, report_lines
 from manager.web.request_id import RequestIds
 from manager.web.serve import serve
+from manager.webhooks import hooks
 
 logger = logging.getLogger(__name__)
 
@@ -228,6 +229,8 @@ def reload_caddyfile(settings: Settings, _given: argparse.Namespace) -> int:
 
 def show_settings(settings: Settings, _given: argparse.Namespace) -> int:
     """Print the settings in force, one a line, as the environment would take them."""
+    # Said before a start, not after: nobody likes to learn it from a log.
+    hooks.read(settings)
     for name in names():
         value = getattr(settings, name.lower())
         if name == "PORTS":

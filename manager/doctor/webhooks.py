@@ -20,7 +20,8 @@ def webhooks(settings: Settings) -> Iterator[Finding]:
         yield Finding("webhooks", PROBLEM, "unusable", {**told, "reason": error.message})
         return
     if not found:
-        yield Finding("webhooks", OK, "none", told)
+        meant = "WEBHOOKS_FILE" in settings.origins and not settings.webhooks_file.exists()
+        yield Finding("webhooks", WARNING if meant else OK, "missing" if meant else "none", told)
         return
     names = {hook.name for hook in found}
     failing = [one for one in record.load(record.place(settings))[1] if one.name in names]

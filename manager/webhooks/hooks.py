@@ -68,8 +68,6 @@ def read(settings: Settings) -> tuple[Hook, ...]:
                 raise _refused(path, f"other accounts can read it: chmod 600 {path}")
             content = tomllib.loads(file.read(MOST_BYTES).decode())
     except FileNotFoundError:
-        if "WEBHOOKS_FILE" in settings.origins:
-            raise _refused(path, "there is no such file") from None
         return ()
     except OSError as error:
         raise _refused(path, f"it cannot be read: {error.strerror}") from None

@@ -25,8 +25,8 @@ from manager.webhooks.hooks import Hook
 
 Body = dict[str, Any]
 
-MOST_LETTERS = 1000
-"""Of a line; WeCom takes 4096 bytes in all, and a Chinese letter has three."""
+MOST_LETTERS = 600
+"""Of each of two lines; WeCom takes 4096 bytes in all, and a Chinese letter has three."""
 
 SIGNATURE_HEADER = "X-Signature-256"
 
