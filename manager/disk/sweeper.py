@@ -188,21 +188,19 @@ def shut_in(top: int) -> None:
         privileges.clear_capabilities()
         privileges.gain_nothing_new()
         return
+    # /proc has no name any more once it is shut in.
+    keep = MAY_CHANGE if int(privileges.status()["CapEff"], 16) >> MAY_CHANGE & 1 else None
+    locked = keep is not None and privileges.lock_capabilities()
     os.fchdir(top)
     # Where that right was taken from root (some containers), the walk itself still stays inside.
     with contextlib.suppress(PermissionError):
         os.chroot(".")
-    keep = MAY_CHANGE if int(_effective(), 16) >> MAY_CHANGE & 1 else None
-    if keep is not None and privileges.lock_capabilities():
+    if locked:
         os.setgroups([])
         os.setresgid(walker.NOBODY, walker.NOBODY, walker.NOBODY)
         os.setresuid(walker.NOBODY, walker.NOBODY, walker.NOBODY)
     privileges.clear_capabilities(keep)
     privileges.gain_nothing_new()
-
-
-def _effective() -> str:
-    return privileges.status()["CapEff"]
 
 
 def main(workspace: str, before: float, now: float, keep: float, how: str) -> None:
