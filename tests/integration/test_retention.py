@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -314,24 +315,27 @@ def test_whoever_starts_meanwhile_has_the_sweep_ended(site: Site) -> None:
 
 
 def test_the_daily_run_is_once_a_day_and_only_where_it_is_wanted(site: Site) -> None:
-    done: list[str] = []
-    off = threading.Event()
     # Off by default: the loop ends at once.
-    site.retention.run(off)
+    site.retention.run(threading.Event())
     assert site.has(site.ann)
-    at = time.mktime((2027, 3, 1, 3, 59, 0, 0, 0, -1))
-    clock = [at]
-    daily = Retention(site.house.settings, site.house.store, clock=lambda: clock[0])
-    daily.sweep = lambda *_args, **_values: iter(done.append("x") or ())  # type: ignore[func-returns-value, method-assign]
+    day = time.localtime(time.time() + 60 * DAY)
+    midnight = time.mktime((day.tm_year, day.tm_mon, day.tm_mday, 0, 0, 0, 0, 0, -1))
+    clock = [midnight + 3.9 * 3600]
+    settings = dataclasses.replace(site.house.settings, retention_days=30)
+    daily = Retention(settings, site.house.store, clock=lambda: clock[0])
     daily.daily()
-    assert done == []
-    for later_s in (3600, 7200, 19 * 3600):
-        clock[0] = at + later_s
-        daily.daily()
-    assert done == ["x"]
-    clock[0] = at + DAY + 3600
+    assert site.has(site.ann)
+    clock[0] = midnight + 5 * 3600
     daily.daily()
-    assert done == ["x", "x"]
+    assert not site.has(site.ann)
+    assert site.audited() == [("manager", "bob"), ("manager", "ann")]
+    file(site.folder(site.ann) / "output" / "old.png")
+    clock[0] = midnight + 22 * 3600
+    daily.daily()
+    assert site.has(site.ann)
+    clock[0] = midnight + 30 * 3600
+    daily.daily()
+    assert not site.has(site.ann)
 
 
 def test_the_command_beside_a_manager_at_work(tmp_path: Path) -> None:
