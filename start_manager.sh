@@ -8,6 +8,8 @@
 #   ./start_manager.sh users list|create|…      accounts, also when nobody can log in; users --help
 #   ./start_manager.sh maintenance on|off|status   start nothing any more; what runs works on
 #   ./start_manager.sh doctor [--json]          what is in order, what is not, and what to do
+#   ./start_manager.sh notify-test              send each webhook a message and say how it went
+#   ./start_manager.sh retention [--apply]      what is older than RETENTION_DAYS; takes it away
 #   ./start_manager.sh logs [-f]                the log; --port 8001, or --instance USER
 #   ./start_manager.sh audit [--lines]          whether the audit is whole, or all of it
 #   ./start_manager.sh backup [FILE|FOLDER]     all that counts into one file, also while it runs
@@ -215,7 +217,7 @@ case $command in
   restart) if installed; then manager stop --keep-instances; fi; start ;;
   stop | status) installed || { say "manager: not running"; [ "$command" = stop ] || exit 3; exit; }
     manager "$command" "$@" ;;
-  users | maintenance | audit | backup | restore | doctor | logs | install-service | install-comfyui) operate "$@" ;;
+  users | maintenance | audit | backup | restore | doctor | logs | install-service | install-comfyui | notify-test | retention) operate "$@" ;;
   upgrade) upgrade "$@" ;;
   test) run_tests "$@" ;;
   *) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' start_manager.sh >&2; exit 2 ;;

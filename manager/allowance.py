@@ -18,6 +18,8 @@ class Allowance:
     sessions_at_once: int
     day_limit: int
     session_limit: int
+    disk_limit: int
+    """MiB."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,15 @@ class TimeLeft:
 
 @dataclass(frozen=True)
 class Blocked:
-    """Why a user may not start: ``sessions``, or ``day`` until ``again_at`` (UTC epoch seconds)."""
+    """Why a user may not start: ``sessions``, ``disk``, or ``day`` until ``again_at``.
+
+    ``again_at`` is UTC epoch seconds. ``disk``: his folders take ``used`` of ``limit`` bytes.
+    """
 
     reason: str
     again_at: float | None = None
+    used: int = 0
+    limit: int = 0
 
 
 def allowance(limits: UserLimits, settings: Settings) -> Allowance:
@@ -62,6 +69,8 @@ def allowance(limits: UserLimits, settings: Settings) -> Allowance:
         chosen(limits.sessions_at_once, settings.sessions_at_once),
         chosen(limits.day_limit, settings.day_limit),
         chosen(limits.session_limit, settings.session_limit),
+        # Where nobody counts, old numbers must not keep anybody away.
+        chosen(limits.disk_limit, settings.disk_soft_limit) if settings.disk_use_interval else 0,
     )
 
 

@@ -22,6 +22,8 @@ from manager.audit import AuditTrail
 from manager.card_history import CardHistory
 from manager.cards import Card, handles
 from manager.cards.sampler import Sampler, for_table
+from manager.care import Care, care_for
+from manager.changes import Changes
 from manager.comfyui import ComfyUI
 from manager.data_dir import claim, secret_key
 from manager.disk import DiskUses
@@ -76,6 +78,7 @@ class Manager:
     card_history: CardHistory
     line_history: LineHistory
     disk: DiskUses
+    care: Care
     secret_key: bytes
     measures: Measures
     metrics_token: str
@@ -128,6 +131,7 @@ class Manager:
             "progress": self.follower.run,
             "line": self.line_history.run,
             "disk": self.disk.run,
+            **self.care.loops(),
         }
         for name, loop in loops.items():
             thread = threading.Thread(target=loop, args=(self._stop,), name=name, daemon=True)
@@ -141,6 +145,7 @@ class Manager:
         self.follower.wake()
         self.sampler.want()
         self.disk.end()
+        self.care.end()
         for thread in self._threads:
             thread.join(JOIN_S)
         self.gate.leave()
@@ -148,19 +153,6 @@ class Manager:
         self.line_history.flush()
         self.store.close()
         self._lock_file.close()
-
-
-class Changes:
-    """Hands changes on to whoever wants them."""
-
-    def __init__(self) -> None:
-        """Begin with nobody listening."""
-        self.callbacks: list[Publish] = []
-
-    def __call__(self, ports: frozenset[int], users: frozenset[int]) -> None:
-        """Tell everybody."""
-        for callback in self.callbacks:
-            callback(ports, users)
 
 
 def build(settings: Settings, *, starts: bool = True) -> Manager:
@@ -177,7 +169,7 @@ def build(settings: Settings, *, starts: bool = True) -> Manager:
     accounts = _accounts(settings, store, key)
     gate, comfyui = _gate(settings, starts=starts), ComfyUI(len(settings.ports))
     launcher, moves = make_launcher(settings, starts), Moves(settings, store, changes)
-    load, history = Load(settings.data_dir, limits(settings)), CardHistory(store)
+    load, history, disk = _load(settings), CardHistory(store), _disk(settings, store, changes)
     sampler = for_table(settings, launch_of, load.slowdown, history.take)
     lifecycle = _lifecycle(settings, store, moves, launcher, gate, comfyui, sampler)
     watch = Watch(settings, lifecycle, comfyui, gate, sampler, changes)
@@ -196,7 +188,8 @@ def build(settings: Settings, *, starts: bool = True) -> Manager:
         sampler=sampler,
         card_history=history,
         line_history=LineHistory(store, lifecycle.line.all),
-        disk=DiskUses(settings, store),
+        disk=disk,
+        care=care_for(settings, store, lifecycle, gate, load, disk, starts=starts),
         secret_key=key,
         measures=_measured(moves, watch, gate),
         metrics_token=_metrics_token(settings.data_dir),
@@ -225,6 +218,17 @@ def _gate(settings: Settings, *, starts: bool) -> Gate:
     except GateFailed as error:
         raise SettingsError(error.message) from error
     return gate
+
+
+def _load(settings: Settings) -> Load:
+    return Load(settings.data_dir, limits(settings))
+
+
+def _disk(settings: Settings, store: Store, changes: Changes) -> DiskUses:
+    disk = DiskUses(settings, store)
+    # Whoever has made room may start again: his page is to say so.
+    disk.changed = lambda user_id: changes(frozenset(), frozenset({user_id}))
+    return disk
 
 
 def _measured(moves: Moves, watch: Watch, gate: Gate) -> Measures:
@@ -292,4 +296,4 @@ def _ours(settings: Settings) -> tuple[Path, ...]:
     """List what no instance may see."""
     ours = (settings.data_dir, settings.database_path, settings.caddyfile, settings.log_path)
     key = (settings.tls_key,) if settings.tls == "files" else ()
-    return (*ours, *key, *PROJECT_SECRETS)
+    return (*ours, *key, settings.webhooks_file, *PROJECT_SECRETS)

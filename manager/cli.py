@@ -25,13 +25,15 @@ from manager import (
     cli_install,
     cli_logs,
     cli_maintenance,
+    cli_notify,
+    cli_retention,
     cli_users,
     identity,
     log_lines,
     runtime,
 )
 from manager.bootstrap import Manager, build
-from manager.data_dir import read_record, write_record
+from manager.data_dir import close_record, read_record, write_record
 from manager.errors import DISK_ERRNOS, GateFailed, ManagerError, SettingsError, StoreFailed
 from manager.gate.gate import Gate
 from manager.gate.reload import reload
@@ -40,6 +42,7 @@ from manager.settings import Settings, names
 from manager.status import report, report_lines
 from manager.web.request_id import RequestIds
 from manager.web.serve import serve
+from manager.webhooks import hooks
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(run=show_settings)
     for room in (cli_users, cli_backup, cli_doctor, cli_logs, cli_install, cli_audit):
         room.add_commands(commands)
-    cli_maintenance.add_commands(commands)
+    for other in (cli_maintenance, cli_notify, cli_retention):
+        other.add_commands(commands)
     return parser
 
 
@@ -109,6 +113,7 @@ def serve_until_told(settings: Settings) -> int:
             server.stop()
     finally:
         manager.close()
+    close_record(settings.data_dir)
     runtime.flush_standard_streams()
     return 0
 
@@ -224,6 +229,8 @@ def reload_caddyfile(settings: Settings, _given: argparse.Namespace) -> int:
 
 def show_settings(settings: Settings, _given: argparse.Namespace) -> int:
     """Print the settings in force, one a line, as the environment would take them."""
+    # Said before a start, not after: nobody likes to learn it from a log.
+    hooks.read(settings)
     for name in names():
         value = getattr(settings, name.lower())
         if name == "PORTS":

@@ -12,7 +12,7 @@ import secrets
 import stat
 import time
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from manager import identity, modes
 from manager.errors import (
@@ -136,7 +136,36 @@ def write_record(data_dir: Path, address: str) -> None:
         StoreFailed: it cannot be written.
     """
     me = identity.read(os.getpid())
-    record = {**(me.to_dict() if me else {}), "address": address}
+    _write(data_dir, {**(me.to_dict() if me else {}), "address": address, "ended": False})
+
+
+def close_record(data_dir: Path) -> None:
+    """Say that this manager has ended as it should; see ``ended_uncleanly``.
+
+    Raises:
+        StoreFailed: it cannot be written.
+    """
+    _write(data_dir, {**_read(data_dir), "ended": True})
+
+
+def ended_uncleanly(data_dir: Path) -> bool:
+    """Tell whether the manager before this one crashed, was killed or lost its machine.
+
+    To be asked with the lock held, before ``write_record``. What an earlier version left says
+    nothing, and counts as well ended.
+    """
+    return _read(data_dir).get("ended") is False
+
+
+def _read(data_dir: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((data_dir / "manager.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _write(data_dir: Path, record: dict[str, Any]) -> None:
     path = data_dir / "manager.json"
     fresh = path.with_suffix(".new")
     try:
@@ -148,11 +177,8 @@ def write_record(data_dir: Path, address: str) -> None:
 
 def read_record(data_dir: Path) -> tuple[identity.Identity | None, str]:
     """Give the living manager of a data directory, if any, and its address."""
-    try:
-        record = json.loads((data_dir / "manager.json").read_text(encoding="utf-8"))
-        found = identity.from_dict(record)
-    except (OSError, ValueError, AttributeError):
-        return None, ""
+    record = _read(data_dir)
+    found = identity.from_dict(record)
     if found is None or not identity.alive(found):
         return None, ""
     return found, str(record.get("address", ""))

@@ -13,7 +13,8 @@ class UserLimits:
     """What an admin allows one user; what is None is as the settings say.
 
     ``priority`` in the waiting line is ``low``, ``normal`` or ``high``. ``day_limit`` and
-    ``session_limit`` are seconds, 0 for none; ``sessions_at_once`` is 0 or 1.
+    ``session_limit`` are seconds, 0 for none; ``sessions_at_once`` is 0 or 1. ``disk_limit`` is
+    what folders may take, in MiB, 0 for no limit.
     """
 
     user_id: int
@@ -21,6 +22,7 @@ class UserLimits:
     sessions_at_once: int | None = None
     day_limit: int | None = None
     session_limit: int | None = None
+    disk_limit: int | None = None
 
 
 @dataclass(frozen=True)

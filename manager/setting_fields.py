@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from manager.care_fields import CareFields
 from manager.ports import DEFAULT_PORTS, PortRow
 from manager.setting_kinds import (
     Choice,
@@ -29,7 +30,7 @@ from manager.use_fields import UseFields
 
 
 @dataclass(frozen=True)
-class Settings(UseFields):
+class Settings(CareFields, UseFields):
     """Everything an operator may change. Paths are absolute once loaded."""
 
     origins: ClassVar[Mapping[str, Origin]] = {}

@@ -22,8 +22,8 @@ from manager.errors import BadInput
 FORMAT = 1
 MANIFEST = "manifest.json"
 DATABASE, SETTINGS, KEY = "comfyui_manager.db", "manager.toml", "secret_key"
-BASELINES, CADDYFILE = "card_baselines.json", "Caddyfile"
-FILES = (DATABASE, SETTINGS, KEY, BASELINES, CADDYFILE)
+BASELINES, CADDYFILE, WEBHOOKS = "card_baselines.json", "Caddyfile", "webhooks.toml"
+FILES = (DATABASE, SETTINGS, KEY, BASELINES, CADDYFILE, WEBHOOKS)
 WORKSPACES = "workspaces"
 MOST_BYTES = 1 << 20
 """A manifest, settings or a key is never so long."""

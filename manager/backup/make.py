@@ -13,7 +13,15 @@ from pathlib import Path
 import manager
 from manager import settings as settings_room
 from manager.backup import archive
-from manager.backup.archive import BASELINES, CADDYFILE, DATABASE, KEY, SETTINGS, WORKSPACES
+from manager.backup.archive import (
+    BASELINES,
+    CADDYFILE,
+    DATABASE,
+    KEY,
+    SETTINGS,
+    WEBHOOKS,
+    WORKSPACES,
+)
 from manager.errors import BadInput, GateFailed, StoreFailed
 from manager.gate import caddyfile, render
 from manager.settings import Settings
@@ -120,6 +128,7 @@ def _small_files(settings: Settings) -> dict[str, Path]:
         SETTINGS: settings_room.config_file(),
         KEY: settings.data_dir / KEY,
         BASELINES: settings.data_dir / BASELINES,
+        WEBHOOKS: settings.webhooks_file,
     }
 
 

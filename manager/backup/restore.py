@@ -26,6 +26,7 @@ from manager.backup.archive import (
     DATABASE,
     KEY,
     SETTINGS,
+    WEBHOOKS,
     WORKSPACES,
     Manifest,
 )
@@ -108,6 +109,7 @@ def restore(backup: Unpacked, actor: str) -> Restored:
         SETTINGS: settings_room.config_file(),
         KEY: settings.data_dir / KEY,
         BASELINES: settings.data_dir / BASELINES,
+        WEBHOOKS: settings.webhooks_file,
         CADDYFILE: settings.caddyfile,
         DATABASE: settings.database_path,
     }

@@ -25,6 +25,8 @@ KILL_LIMIT_S = 1.0
 MOST_BYTES = 1 << 20
 """A table of 64 cards has 20 KB; what prints more than this is not one."""
 
+TOO_LONG = "did not answer within"
+
 
 class Tools:
     """Runs tools one at a time, within a time limit for each look at the cards."""
@@ -46,8 +48,8 @@ class Tools:
         """Begin a look: its time starts now."""
         self._deadline = self._monotonic() + self._limit_s
 
-    def run(self, command: Sequence[str]) -> str:
-        """Run a command and give what it printed.
+    def run(self, command: Sequence[str], given: bytes = b"") -> str:
+        """Run a command, ``given`` on its standard input, and give what it printed.
 
         Raises:
             Unreadable: it is missing, failed, took too long or printed too much.
@@ -57,18 +59,23 @@ class Tools:
             raise Unreadable(f"{name} hangs in the driver and cannot be ended")
         self._stuck = None
         # Memory, not pipes: no thread has to empty them, and nothing goes to the disk.
-        with _memory_file() as out, _memory_file() as err:
-            code = self._finished(self._spawn(command, out.fileno(), err.fileno()), name, out)
+        with _memory_file() as told, _memory_file() as out, _memory_file() as err:
+            told.write(given)
+            told.seek(0)
+            process = self._spawn(command, told.fileno(), out.fileno(), err.fileno())
+            code = self._finished(process, name, out)
             printed, said = _text(out), _text(err)
         if code:
             raise Unreadable(f"{name} ended with {code}{_reason(printed + said)}")
         return printed
 
-    def _spawn(self, command: Sequence[str], out: int, err: int) -> subprocess.Popen[bytes]:
+    def _spawn(
+        self, command: Sequence[str], told: int, out: int, err: int
+    ) -> subprocess.Popen[bytes]:
         try:
             return subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=told,
                 stdout=out,
                 stderr=err,
                 cwd="/",
@@ -81,7 +88,7 @@ class Tools:
             raise Unreadable(f"{command[0]} cannot be run: {error.strerror}") from error
 
     def _finished(self, process: subprocess.Popen[bytes], name: str, out: BinaryIO) -> int:
-        why = f"{name} did not answer within {self._limit_s:g} s"
+        why = f"{name} {TOO_LONG} {self._limit_s:g} s"
         while not _ended(process):
             if os.fstat(out.fileno()).st_size > MOST_BYTES:
                 why = f"{name} printed more than {MOST_BYTES >> 20} MiB"

@@ -34,6 +34,9 @@ LOOK_S = 60.0
 PAUSE_S = 5.0
 """Between two walks."""
 
+SOON_S = 60.0
+"""Between two walks after files were deleted, where a limit may keep the user from starting."""
+
 UNSEEN_S = 6 * 3600.0
 """Between two walks for a user who works and does not look."""
 
@@ -56,7 +59,10 @@ class DiskUses:
         measure: Measure | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Bind, and read what an earlier manager found; ``clock`` gives UTC epoch seconds."""
+        """Bind, and read what an earlier manager found; ``clock`` gives UTC epoch seconds.
+
+        ``changed`` is replaced by whoever wants to know whose figures are new.
+        """
         self._workspaces = settings.data_dir / "workspaces"
         self._gap = float(settings.disk_use_interval)
         self._store = store
@@ -68,6 +74,8 @@ class DiskUses:
         self._asked: set[int] = set()
         self._touched: dict[int, float] = {}
         self._tried: dict[int, float] = {}
+        self._limited = settings.disk_soft_limit > 0
+        self.changed: Callable[[int], None] = lambda _user_id: None
         self._under_way: int | None = None
         self._problem = ""
         self._tools = Tools(LIMIT_S, stopping=self._stop.is_set)
@@ -131,7 +139,11 @@ class DiskUses:
         """Tell whether a walk may find something new, and the last one is long enough ago."""
         now, known = self._clock(), self._known.get(one.user_id)
         tried = self._tried_at(one.user_id)
-        gap = max(self._gap, SHARE * (known.seconds if known else 0.0))
+        least = SHARE * (known.seconds if known else 0.0)
+        gap = max(self._gap, least)
+        if self._limited and known and known.taken_at < self._touched.get(one.user_id, 0.0):
+            # Who made room because he may not start is not to wait for it.
+            gap = max(min(SOON_S, self._gap), least)
         if one.lasts and one.user_id not in self._asked:
             gap = max(gap, UNSEEN_S)
         # A clock that was set back must not end it for hours.
@@ -165,6 +177,7 @@ class DiskUses:
         self._store.write(lambda t: t.disk_use.put(use))
         self._known[one.user_id] = use
         self._note("")
+        self.changed(one.user_id)
 
     def _walk(self, workspace: Path) -> Mapping[str, Any]:
         if not workspace.is_dir():

@@ -55,6 +55,7 @@ def _modes(settings: Settings) -> Iterator[tuple[Path, int]]:
     yield settings.data_dir / "caddy", 0o700
     yield settings.database_path, 0o600
     yield settings.log_path, 0o600
+    yield settings.webhooks_file, 0o600
 
 
 def disk(settings: Settings) -> Iterator[Finding]:

@@ -22,6 +22,8 @@ from manager.store import Store, Tables
 
 logger = logging.getLogger(__name__)
 
+MIB, GIB = 1 << 20, 1 << 30
+
 
 class Limits:
     """The limits of one manager's users."""
@@ -90,11 +92,17 @@ class Limits:
         """See inside a transaction that a user may start.
 
         Raises:
-            LimitReached: he may not (``sessions``), or not before another day (``day``).
+            LimitReached: he may not (``sessions``), not before another day (``day``), or not
+                before his folders take less (``disk``).
         """
         blocked = self._blocked(t, user_id)
         if blocked is None:
             return
+        if blocked.reason == "disk":
+            used, limit = (f"{size / GIB:.1f} GiB" for size in (blocked.used, blocked.limit))
+            raise LimitReached(
+                f"the folders take {used}, of {limit}", reason="disk", used=used, limit=limit
+            )
         if blocked.again_at is None:
             raise LimitReached("the account may start nothing for now", reason="sessions")
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(blocked.again_at))
@@ -105,7 +113,7 @@ class Limits:
     def blocked(self, user_id: int) -> Blocked | None:
         """Say why somebody who has nothing running may not start, if so."""
         allowed = self.of_user(user_id)
-        if allowed.sessions_at_once and not allowed.day_limit:
+        if allowed.sessions_at_once and not allowed.day_limit and not allowed.disk_limit:
             return None
         return self._store.read(lambda t: self._blocked(t, user_id))
 
@@ -121,6 +129,9 @@ class Limits:
         day = days.day_of(self._clock())
         if allowed.day_limit and t.usage.ended_on(user_id, day) >= allowed.day_limit:
             return Blocked("day", days.begin_of(days.earlier(day, -1)))
+        use = t.disk_use.of_user(user_id) if allowed.disk_limit else None
+        if use is not None and use.total > allowed.disk_limit * MIB:
+            return Blocked("disk", used=use.total, limit=allowed.disk_limit * MIB)
         return None
 
     def time(self, row: Instance) -> TimeLeft | None:

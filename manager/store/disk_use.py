@@ -8,6 +8,16 @@ import sqlite3
 from manager.counts import DiskCandidate, DiskUse
 
 
+def _use(row: sqlite3.Row) -> DiskUse:
+    return DiskUse(
+        row["user_id"],
+        row["taken_at"],
+        row["seconds"],
+        json.loads(row["folders"]),
+        bool(row["complete"]),
+    )
+
+
 class DiskUseTable:
     """Sizes by user."""
 
@@ -18,16 +28,14 @@ class DiskUseTable:
     def all(self) -> list[DiskUse]:
         """List what is known."""
         rows = self._connection.execute("SELECT * FROM disk_use ORDER BY user_id")
-        return [
-            DiskUse(
-                row["user_id"],
-                row["taken_at"],
-                row["seconds"],
-                json.loads(row["folders"]),
-                bool(row["complete"]),
-            )
-            for row in rows
-        ]
+        return [_use(row) for row in rows]
+
+    def of_user(self, user_id: int) -> DiskUse | None:
+        """Give what is known of one user's."""
+        row = self._connection.execute(
+            "SELECT * FROM disk_use WHERE user_id = ?", (user_id,)
+        ).fetchone()
+        return _use(row) if row else None
 
     def put(self, use: DiskUse) -> None:
         """Write a user's in the place of the one before; nothing where the account is gone."""

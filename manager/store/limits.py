@@ -6,7 +6,7 @@ import sqlite3
 
 from manager.permits import UserLimits
 
-_COLUMNS = "user_id, priority, sessions_at_once, day_limit, session_limit"
+_COLUMNS = "user_id, priority, sessions_at_once, day_limit, session_limit, disk_limit"
 
 
 class LimitsTable:
@@ -32,9 +32,9 @@ class LimitsTable:
     def put(self, limits: UserLimits) -> None:
         """Write a user's limits in the place of those before."""
         self._connection.execute(
-            f"INSERT OR REPLACE INTO limits ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)",  # noqa: S608
+            f"INSERT OR REPLACE INTO limits ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
             (
                 *(limits.user_id, limits.priority, limits.sessions_at_once),
-                *(limits.day_limit, limits.session_limit),
+                *(limits.day_limit, limits.session_limit, limits.disk_limit),
             ),
         )

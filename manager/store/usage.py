@@ -149,6 +149,15 @@ class UsageLog:
         )
         return [row["started_at"] for row in rows]
 
+    def unhappy_since(self, since: float) -> dict[str, int]:
+        """Count by user name the sessions that failed after ``since`` (UTC epoch seconds)."""
+        rows = self._connection.execute(
+            "SELECT username, count(*) AS count FROM usage WHERE ended_at > ? AND end_reason IN "
+            "('died', 'launch_failed', 'overdue', 'hung') GROUP BY username ORDER BY username",
+            (since,),
+        )
+        return {row["username"]: row["count"] for row in rows}
+
     def was_automatic(self, launch_id: str) -> bool:
         """Tell whether the manager itself began a launch."""
         row = self._connection.execute(

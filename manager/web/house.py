@@ -15,6 +15,7 @@ from manager.settings import Settings
 from manager.web.house_audit import WithAudit
 from manager.web.house_cards import Card as Card
 from manager.web.house_cards import Remembered, Sampler
+from manager.web.house_care import WithCare
 from manager.web.house_disk import WithDisk
 from manager.web.house_idle import Grants, Kept
 from manager.web.house_idle import Reading as Reading
@@ -216,6 +217,7 @@ class Manager(
     WithAnnouncements,
     WithApiTokens,
     WithAudit,
+    WithCare,
     WithLineHistory,
     WithDisk,
     Protocol,

@@ -12,7 +12,6 @@ from pydantic import Field
 from manager import roster, runtime
 from manager.accounts import Unchanged
 from manager.errors import BadInput, Conflict, NotFound
-from manager.permits import UserLimits
 from manager.records import User
 from manager.states import STOPPABLE
 from manager.web import i18n, rules, views
@@ -148,12 +147,7 @@ def _stop_all_of(manager: Manager, users: Sequence[User]) -> None:
 def put_limits(body: ChosenLimits) -> ResponseReturnValue:
     """Set the limits and the priority of the chosen accounts."""
     house = services()
-    wanted = [
-        UserLimits(
-            user_id, body.priority, body.sessions_at_once, body.day_limit, body.session_limit
-        )
-        for user_id in dict.fromkeys(body.user_ids)
-    ]
+    wanted = [body.of_user(user_id) for user_id in dict.fromkeys(body.user_ids)]
     house.manager.lifecycle.limits.put(*wanted, by=current_user())
     house.live.accounts_changed()
     return {"limits": rules.all_limits_view(house.manager)}

@@ -56,7 +56,7 @@ def availability(manager: Manager, user: User) -> View:
     }
 
 
-BLOCKED = {"day": "day_used", "sessions": "no_sessions"}
+BLOCKED = {"day": "day_used", "sessions": "no_sessions", "disk": "disk_full"}
 """The faces of who may not start by what he is allowed."""
 
 MAINTENANCE = "maintenance"

@@ -12,8 +12,21 @@ from manager.web.house import Manager
 
 View = dict[str, Any]
 
+MIB = 1 << 20
 SOON_S = 900
 """So long before the end of a session's time its user is warned."""
+
+
+def disk_total(manager: Manager, user: User) -> int | None:
+    """Say how many bytes a user's folders take; None where that was not told yet."""
+    known = manager.disk.of_user(user.id)
+    return known.total if known else None
+
+
+def disk_view(manager: Manager, user: User) -> View:
+    """Show what a user's folders take and may take, in bytes; a limit of 0 is none."""
+    limit = manager.lifecycle.limits.of_user(user.id).disk_limit * MIB
+    return {"disk_total": disk_total(manager, user), "disk_limit": limit}
 
 
 def all_limits_view(manager: Manager) -> list[View]:
@@ -73,6 +86,8 @@ def own_limits_view(manager: Manager, user: User, instance: Instance | None) -> 
         "session_limit": allowed.session_limit,
         "used_today": int(limits.used_today(user.id)) if allowed.day_limit else None,
         "blocked": blocked.reason if blocked else None,
+        "disk_limit": allowed.disk_limit * MIB,
+        "disk_used": disk_total(manager, user),
         "again_at": again,
         "again_in": None if again is None else max(0, math.ceil(again - time.time())),
     }

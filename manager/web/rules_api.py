@@ -20,15 +20,25 @@ from manager.web.services import services
 admin_rules = Blueprint("admin_rules", __name__, url_prefix="/api/admin")
 
 DAY_S, LONGEST_S = 86_400, 2_592_000
+MOST_MIB = 1 << 30
 
 
 class LimitsBody(Body):
-    """All limits of a user; None: as the settings say."""
+    """All limits of a user; None: as the settings say. Times in seconds, ``disk_limit`` in MiB."""
 
     priority: Literal["low", "normal", "high"]
     sessions_at_once: int | None = Field(ge=0, le=1)
     day_limit: int | None = Field(ge=0, le=DAY_S)
     session_limit: int | None = Field(ge=0, le=LONGEST_S)
+    disk_limit: int | None = Field(default=None, ge=0, le=MOST_MIB)
+
+    def of_user(self, user_id: int) -> UserLimits:
+        """Give them as a user's own."""
+        return UserLimits(
+            user_id,
+            *(self.priority, self.sessions_at_once),
+            *(self.day_limit, self.session_limit, self.disk_limit),
+        )
 
 
 class ReservationBody(Body):
@@ -45,9 +55,7 @@ def put_limits(user_id: int, body: LimitsBody) -> ResponseReturnValue:
     """Set a user's limits and priority."""
     house = services()
     house.manager.lifecycle.limits.put(
-        UserLimits(
-            user_id, body.priority, body.sessions_at_once, body.day_limit, body.session_limit
-        ),
+        body.of_user(user_id),
         by=current_user(),
     )
     house.live.accounts_changed()

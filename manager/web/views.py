@@ -93,12 +93,6 @@ def user_view(user: User) -> View:
     }
 
 
-def disk_total(manager: Manager, user: User) -> int | None:
-    """Say how many bytes a user's folders take; None where that was not told yet."""
-    known = manager.disk.of_user(user.id)
-    return known.total if known else None
-
-
 def usage_view(manager: Manager, usage: Usage | None) -> View | None:
     """Show how a session of use went; with the last log lines when it ended badly."""
     if usage is None:
@@ -265,13 +259,14 @@ def overview(manager: Manager, sequence: int) -> View:
             for row in manager.lifecycle.instances()
         ],
         "users": [
-            {**user_view(user), "disk_total": disk_total(manager, user)}
+            {**user_view(user), **rules.disk_view(manager, user)}
             for user in sorted(manager.accounts.users(), key=_by_name)
         ],
         "load": load_view(manager),
         "gate": gate_view(manager),
         "leftovers": leftovers,
         "quarantine": quarantine,
+        "webhooks": [dataclasses.asdict(one) for one in manager.care.failing()],
         "cards": cards_view(manager),
         "line": whole_line_view(manager, line),
         "limits": rules.all_limits_view(manager),

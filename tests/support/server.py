@@ -83,6 +83,8 @@ class ManagerProcess:
             "DATABASE_PATH": str(folder / "comfyui_manager.db"),
             "LOG_PATH": str(self.log_path),
             "CADDYFILE": str(self.caddyfile),
+            # Not the operator's own, whose readers would hear of tests.
+            "WEBHOOKS_FILE": str(folder / "webhooks.toml"),
             "ASYNC_MODE": mode,
             **(settings or {}),
         }

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from manager.allowance import Blocked, TimeLeft
+from manager.counts import DiskUse
 from manager.notices import Maintenance
 from manager.permits import UserLimits
 from manager.progress import Progress
@@ -109,6 +110,14 @@ def _blocked(reason: str) -> Callable[[House], None]:
     return arrange
 
 
+def _disk_full(house: House) -> None:
+    house.accounts.all[house.ann.id] = dataclasses.replace(house.ann, workspace="2-ann-ab")
+    house.lifecycle.limits.own[house.ann.id] = UserLimits(house.ann.id, disk_limit=1024)
+    use = DiskUse(house.ann.id, NOW, 1.0, {"output": 3 << 30, "home": 1 << 30}, True)
+    house.disk.known[house.ann.id] = use
+    house.lifecycle.limits.blocks[house.ann.id] = Blocked("disk", used=4 << 30, limit=1 << 30)
+
+
 def _reserved(house: House) -> None:
     for port in house.lifecycle.rows:
         house.lifecycle.reservations.reserve(port, (), NOW * 2, "new fans", by=house.admin)
@@ -143,6 +152,7 @@ ARRANGED: dict[str, Callable[[House], None]] = {
     "missed": _waits(missed_at=NOW),
     "day used": _blocked("day"),
     "no sessions": _blocked("sessions"),
+    "disk full": _disk_full,
     "reserved": _reserved,
     "held back": _held_back,
     "no port": _no_port,

@@ -59,6 +59,7 @@ from manager.web.doctor import Doctor
 from manager.web.live import Live
 from manager.web.services import EXTENSION
 from manager.web.sockets import create_socketio
+from manager.webhooks.delivery import Failing
 from tests.support import contracts
 from tests.support.notices import Announcements, Switch
 from tests.support.people import People
@@ -719,6 +720,16 @@ class Disk:
         self.touched.append(user_id)
 
 
+class Care:
+    """Which webhooks fail, set by the test."""
+
+    def __init__(self) -> None:
+        self.found: list[Failing] = []
+
+    def failing(self) -> list[Failing]:
+        return self.found
+
+
 class House:
     """All rooms, with one admin, two users and one who must change his password."""
 
@@ -743,6 +754,7 @@ class House:
         self.card_history = CardHistory()
         self.line_history = LineHistory()
         self.disk = Disk()
+        self.care = Care()
         self.secret_key = b"k" * 32
         self.measures = Measures()
         self.metrics_token = "m" * 64

@@ -48,6 +48,7 @@ class Site:
             "DATA_DIR": folder / "data",
             "DATABASE_PATH": folder / "manager.db",
             "CADDYFILE": folder / "Caddyfile",
+            "WEBHOOKS_FILE": folder / "webhooks.toml",
         }
         lines = [f"{name} = {json.dumps(str(path))}\n" for name, path in places.items()]
         self.config.write_text("".join(lines) + "IDLE_TIMEOUT = 77\n")
@@ -59,6 +60,7 @@ class Site:
         shutil.copy(ROOT / "Caddyfile", self.settings.caddyfile)
         (self.settings.data_dir / "secret_key").write_bytes(b"k" * 32)
         (self.settings.data_dir / "card_baselines.json").write_text("{}")
+        self.settings.webhooks_file.write_text("# nobody\n")
         store = Store(self.settings.database_path, 1)
         store.write(lambda t: t.ports.ensure([8001]))
         for name in ("ann", "bob"):
@@ -158,10 +160,12 @@ def test_a_restore_brings_back_users_settings_and_use_and_lets_nobody_in(
     monkeypatch.setenv("DATA_DIR", str(there.settings.data_dir))
     monkeypatch.setenv("DATABASE_PATH", str(there.settings.database_path))
     monkeypatch.setenv("CADDYFILE", str(there.settings.caddyfile))
+    monkeypatch.setenv("WEBHOOKS_FILE", str(there.settings.webhooks_file))
     done = there.restore(made.path)
     assert done.aside == []
     assert "IDLE_TIMEOUT = 77" in there.config.read_text()
     assert (there.settings.data_dir / "secret_key").read_bytes() == b"k" * 32
+    assert there.settings.webhooks_file.read_text() == "# nobody\n"
     assert there.settings.caddyfile.read_bytes() == (ROOT / "Caddyfile").read_bytes()
     for path in done.placed:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600

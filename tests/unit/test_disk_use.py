@@ -196,6 +196,7 @@ def test_pages_show_what_is_known_and_ask_for_more(tmp_path: Path) -> None:
         "there": True,
         "known": None,
         "under_way": False,
+        "warning": None,
     }
     assert house.disk.asked == [ann.id]
     assert "Not counted yet" in visitor.get("/").text

@@ -74,13 +74,20 @@ def test_own_limits_go_before_the_settings(tmp_path: Path) -> None:
     built = settings.load(
         {"COMFYUI_PATH": str(tmp_path), "DAY_LIMIT": "7200", "SESSION_LIMIT": "60"}, root=tmp_path
     )
-    assert allowance(UserLimits(1), built) == Allowance("normal", 1, 7200, 60)
+    assert allowance(UserLimits(1), built) == Allowance("normal", 1, 7200, 60, 0)
     own = UserLimits(1, "high", 0, 0, 90)
-    assert allowance(own, built) == Allowance("high", 0, 0, 90)
+    assert allowance(own, built) == Allowance("high", 0, 0, 90, 0)
 
 
 @given(
-    st.builds(Allowance, st.just("low"), st.just(1), st.integers(0, 9000), st.integers(0, 9000)),
+    st.builds(
+        Allowance,
+        st.just("low"),
+        st.just(1),
+        st.integers(0, 9000),
+        st.integers(0, 9000),
+        st.just(0),
+    ),
     st.floats(0, 9000),
     st.floats(0, 9000),
     st.floats(0, 90_000),
@@ -255,7 +262,8 @@ def test_nobody_starts_whom_an_admin_lets_start_nothing(house: House, ann: User)
     )
     assert tuple(audit[0]) == (
         "ann",
-        "priority=normal sessions_at_once=0 day_limit=default session_limit=default",
+        "priority=normal sessions_at_once=0 day_limit=default session_limit=default "
+        "disk_limit=default",
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 from manager.records import Leftover, Quarantined
 from manager.web import views
 from manager.web.differences import difference
+from manager.webhooks.delivery import Failing
 from tests.support.web import NOW, Site, Visitor
 
 LOST = Leftover("abc123", 7, "ann", 8001, 1, 4711, NOW)
@@ -97,3 +98,17 @@ def test_changes_reach_open_pages(site: Site) -> None:
     (port,) = diff["ports"]
     assert (port["port"], port["held_back"]) == (8002, False)
     assert set(diff) == {"quarantine", "ports"}
+
+
+def test_a_webhook_that_takes_nothing_is_shown_to_admins(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.house.care.found = [Failing("night-shift", "wecom", NOW, "code 93000")]
+    admin = site.visitor("admin")
+    page = admin.get("/admin").text
+    assert 'aria-labelledby="attention-title" data-attention >' in page
+    assert "Webhook night-shift (wecom)" in page
+    assert "code 93000, since" in page
+    assert admin.get("/api/admin/overview").get_json()["webhooks"] == [
+        {"name": "night-shift", "kind": "wecom", "since": NOW, "problem": "code 93000"}
+    ]
+    assert "night-shift" not in site.visitor("ann").get("/").text

@@ -14,9 +14,13 @@ Priority = Literal["low", "normal", "high"]
 
 
 class ListedAccount(Account):
-    """An account; ``disk_total`` are the bytes of its folders, null before they were counted."""
+    """An account; ``disk_total`` are the bytes of its folders, null before they were counted.
+
+    ``disk_limit``: what they may take, in bytes; 0 is no limit.
+    """
 
     disk_total: int | None
+    disk_limit: int
 
 
 class Load(Answer):
@@ -62,6 +66,15 @@ class Quarantined(Answer):
     clear: bool
 
 
+class FailingWebhook(Answer):
+    """A webhook that does not take what it is told; ``problem`` is a word or a number."""
+
+    name: str
+    kind: str
+    since: float
+    problem: str
+
+
 class Card(Answer):
     """A card as its driver's tool sees it; null is not known."""
 
@@ -96,22 +109,27 @@ class Waiting(Answer):
 
 
 class InForce(Answer):
-    """What is in force for a user; 0 is no limit."""
+    """What is in force for a user; 0 is no limit. ``disk_limit`` in MiB."""
 
     priority: Priority
     sessions_at_once: int
     day_limit: int
     session_limit: int
+    disk_limit: int
 
 
 class Limits(Answer):
-    """What is set for one user (null: nothing is) and what is in force; seconds."""
+    """What is set for one user (null: nothing is) and what is in force.
+
+    Times in seconds, ``disk_limit`` in MiB.
+    """
 
     user_id: int
     priority: Priority
     sessions_at_once: int | None
     day_limit: int | None
     session_limit: int | None
+    disk_limit: int | None
     in_force: InForce
 
 
@@ -136,6 +154,7 @@ class Overview(Answer):
     gate: Gate
     leftovers: list[Leftover]
     quarantine: list[Quarantined]
+    webhooks: list[FailingWebhook]
     cards: list[Card]
     line: list[Waiting]
     limits: list[Limits]

@@ -17,6 +17,7 @@ Phase = Literal[
     "no_port",
     "day_used",
     "no_sessions",
+    "disk_full",
     "maintenance",
     "turn",
     "waiting",
@@ -50,12 +51,17 @@ class Supply(Answer):
 
 
 class OwnLimits(Answer):
-    """What the user is allowed, in seconds (0: no limit), and why he may not start, if so."""
+    """What the user is allowed, and why he may not start, if so.
+
+    Times in seconds, what is on the disk in bytes; a limit of 0 is none.
+    """
 
     day_limit: int
     session_limit: int
     used_today: int | None
-    blocked: Literal["day", "sessions"] | None
+    blocked: Literal["day", "sessions", "disk"] | None
+    disk_limit: int
+    disk_used: int | None
     again_at: float | None
     again_in: int | None
 
@@ -157,11 +163,26 @@ class DiskKnown(Answer):
     folders: Folders
 
 
+class DiskWarning(Answer):
+    """That folders take more than 90 % of ``limit`` bytes, or more than that (``over``).
+
+    ``biggest`` is the folder that takes most, ``size`` what that takes, ``share`` in percent.
+    """
+
+    over: bool
+    limit: int
+    share: int
+    biggest: str
+    size: int
+
+
 class OwnDisk(Answer):
     """What the user's folders take; ``there``: whether it is counted at all.
 
     ``known`` is null before the first time, ``under_way`` says whether they are being counted.
     """
+
+    warning: DiskWarning | None
 
     there: bool
     known: DiskKnown | None

@@ -8,9 +8,10 @@ import { language, t } from "../lib/i18n.js";
 const panel = document.querySelector("[data-attention]");
 const leftovers = role(panel, "leftover-list");
 const held = role(panel, "held-list");
+const webhooks = role(panel, "webhook-list");
 const problem = document.querySelector("[data-page-problem]");
 
-let shown = { leftovers: [], quarantine: [] };
+let shown = { leftovers: [], quarantine: [], webhooks: [] };
 
 function fill(list, kind, entries, nameOf, write) {
   const names = entries.map((entry) => String(nameOf(entry)));
@@ -47,13 +48,20 @@ function writeHeld(row, one, button) {
   button.setAttribute("aria-label", t("admin.attention.release_of", { port: one.port }));
 }
 
+function writeWebhook(row, one) {
+  setText(field(row, "text"), t("admin.attention.webhook", one));
+  setText(field(row, "hint"), t("admin.attention.webhook_since", { problem: one.problem, time: moment(new Date(one.since * 1000), language) }));
+}
+
 export function renderAttention(overview) {
-  shown = { leftovers: overview.leftovers, quarantine: overview.quarantine };
+  shown = { leftovers: overview.leftovers, quarantine: overview.quarantine, webhooks: overview.webhooks };
   fill(leftovers, "leftover", shown.leftovers, (one) => one.launch_id, writeLeftover);
   fill(held, "held", shown.quarantine, (one) => one.port, writeHeld);
+  fill(webhooks, "webhook", shown.webhooks, (one) => one.name, writeWebhook);
   show(role(panel, "leftovers"), shown.leftovers.length > 0);
   show(role(panel, "held-back"), shown.quarantine.length > 0);
-  show(panel, shown.leftovers.length + shown.quarantine.length > 0);
+  show(role(panel, "webhooks"), shown.webhooks.length > 0);
+  show(panel, shown.leftovers.length + shown.quarantine.length + shown.webhooks.length > 0);
 }
 
 async function act(button, path) {

@@ -7,7 +7,8 @@ import { duration } from "../lib/usage.js";
 import { chosen as people } from "./admin-people.js";
 
 const HOUR_S = 3600;
-const NOTHING_SET = { priority: "normal", sessions_at_once: null, day_limit: null, session_limit: null };
+const MIB_OF_GIB = 1024;
+const NOTHING_SET = { priority: "normal", sessions_at_once: null, day_limit: null, session_limit: null, disk_limit: null };
 
 const body = role(document, "users");
 const dialog = document.querySelector("[data-limits]");
@@ -50,6 +51,9 @@ export function renderLimits(list) {
 const inHours = (seconds) => (seconds === null ? "" : String(Math.round((seconds / HOUR_S) * 1000) / 1000));
 const inSeconds = (hours) => (hours === "" ? null : Math.round(Number(hours) * HOUR_S));
 
+const inGib = (mib) => (mib === null ? "" : String(Math.round((mib / MIB_OF_GIB) * 1000) / 1000));
+const inMib = (gib) => (gib === "" ? null : Math.round(Number(gib) * MIB_OF_GIB));
+
 function open(ids, title, said) {
   const [first] = ids;
   const one = (ids.length === 1 && limits.get(first)) || NOTHING_SET;
@@ -59,6 +63,7 @@ function open(ids, title, said) {
   form.elements.sessions_at_once.value = one.sessions_at_once ?? "";
   form.elements.day_limit.value = inHours(one.day_limit);
   form.elements.session_limit.value = inHours(one.session_limit);
+  form.elements.disk_limit.value = inGib(one.disk_limit);
   showProblem(form.querySelector("[data-problem]"), "");
   dialog.showModal();
 }
@@ -66,7 +71,7 @@ function open(ids, title, said) {
 async function save(event) {
   event.preventDefault();
   const place = form.querySelector("[data-problem]");
-  const { priority, sessions_at_once: sessions, day_limit: day, session_limit: session } = form.elements;
+  const { priority, sessions_at_once: sessions, day_limit: day, session_limit: session, disk_limit: disk } = form.elements;
   showProblem(place, "");
   await whileBusy(form.querySelector(".primary"), async () => {
     try {
@@ -76,6 +81,7 @@ async function save(event) {
         sessions_at_once: sessions.value === "" ? null : Number(sessions.value),
         day_limit: inSeconds(day.value),
         session_limit: inSeconds(session.value),
+        disk_limit: inMib(disk.value),
       });
       renderLimits(answer.limits);
       dialog.close();

@@ -7,6 +7,8 @@ import { duration } from "../lib/usage.js";
 import { writeLimits } from "./admin-limits.js";
 import { chosen } from "./admin-people.js";
 
+const NEAR = 0.9;
+
 function label(row, action, key, username) {
   const button = row.querySelector(`[data-action="${action}"]`);
   button.setAttribute("aria-label", t(key, { username }));
@@ -29,10 +31,17 @@ function writeAccount(row, user, self) {
   show(field(row, "second_factor"), user.second_factor);
 }
 
+function writeDisk(place, { disk_total: used, disk_limit: limit }) {
+  const near = limit && used > NEAR * limit;
+  place.dataset.level = near ? (used > limit ? "over" : "near") : "";
+  if (used == null) setText(place, "–");
+  else setText(place, limit ? t("admin.users.disk_of", { used: bytes(used), limit: bytes(limit) }) : bytes(used));
+}
+
 function writeSeen(row, user, one, port) {
   setText(field(row, "works"), port ? t("admin.users.works", { port }) : "");
   setText(field(row, "hours"), one?.held_seconds ? duration(one.held_seconds) : "–");
-  setText(field(row, "disk_total"), user.disk_total == null ? "–" : bytes(user.disk_total));
+  writeDisk(field(row, "disk_total"), user);
   setMoment(field(row, "last_login"), one?.last_login_at ?? null);
   setText(field(row, "created_at"), t("admin.users.created_at", { time: momentText(user.created_at) }));
 }

@@ -7,7 +7,7 @@ import { STATE_DIFF_EVENT, STATE_EVENT, connect, follow } from "../lib/live.js";
 import { logAddress, logView } from "../lib/log-view.js";
 import { showNotices } from "../lib/notices.js";
 import { askForNotifications } from "../lib/notify.js";
-import "./user-disk.js";
+import { explainDisk, reloadDisk } from "./user-disk.js";
 import "./user-gallery.js";
 import { evidenceText, showIdle, warningTitle, wireIdle } from "./user-idle.js";
 import { showKept, wireKept } from "./user-kept.js";
@@ -21,7 +21,7 @@ import "./user-usage.js";
 const LOG_EVERY_MS = 2000;
 const COUNT_EVERY_MS = 1000;
 const TAKEN = ["full", "held_back", "reserved", "maintenance"];
-const BLOCKED = ["day_used", "no_sessions", "no_port"];
+const BLOCKED = ["day_used", "no_sessions", "disk_full", "no_port"];
 const WITHOUT_STATE = [...TAKEN, ...BLOCKED];
 const UNCOUNTED = ["maintenance", "no_port"];
 
@@ -41,6 +41,7 @@ function explain(phase, { instance, user, line }) {
   if (phase === "waiting" && line.automatic) return t("user.explain.waiting_automatic");
   if (phase === "running") return t("user.explain.running", { card: t("card.label", { card: instance.card }) });
   if (phase === "day_used") return explainDay(state);
+  if (phase === "disk_full") return explainDisk(state);
   if (phase === "full" && user.assigned_port) return t("user.explain.full_port", { port: user.assigned_port });
   return t(`user.explain.${phase}`, { port: user.assigned_port });
 }
@@ -148,6 +149,7 @@ function render(next) {
   showLine(state);
   explainLine(previous, state, leaving);
   showRules(state);
+  reloadDisk(state);
   showRestart();
   showIdle(phase === "running" ? state.instance : null);
   showKept(state);

@@ -1,0 +1,65 @@
+"""What looks after a house for years beside its work: who is told what, and old files.
+
+Puts the parts together for ``bootstrap``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from manager.alerting import Alerting
+from manager.data_dir import ended_uncleanly
+from manager.disk import DiskUses
+from manager.gate.gate import Gate
+from manager.lifecycle import Lifecycle
+from manager.load import Load
+from manager.retention import Retention
+from manager.settings import Settings
+from manager.store import Store
+from manager.web.i18n import translate
+from manager.webhooks import hooks
+from manager.webhooks.delivery import Delivery, Failing
+
+
+@dataclass(frozen=True)
+class Care:
+    """Both loops of one manager."""
+
+    alerting: Alerting
+    retention: Retention
+
+    def loops(self) -> Mapping[str, Callable[[threading.Event], None]]:
+        """Give what is to run, by name."""
+        return {"alerts": self.alerting.run, "retention": self.retention.run}
+
+    def end(self) -> None:
+        """Have both end, and what they are at."""
+        self.alerting.end()
+        self.retention.end()
+
+    def failing(self) -> Sequence[Failing]:
+        """List the webhooks that do not take what they are told."""
+        return self.alerting.failing()
+
+
+def care_for(
+    settings: Settings,
+    store: Store,
+    lifecycle: Lifecycle,
+    gate: Gate,
+    load: Load,
+    disk: DiskUses,
+    *,
+    starts: bool,
+) -> Care:
+    """Make both; without ``starts`` nobody is told of anything.
+
+    Raises:
+        SettingsError: the webhooks cannot be used.
+    """
+    told = [Delivery(hook) for hook in hooks.read(settings)] if starts else []
+    unclean = ended_uncleanly(settings.data_dir)
+    alerting = Alerting(settings, store, lifecycle, gate, load, told, translate, unclean=unclean)
+    return Care(alerting, Retention(settings, store, disk.touch))
