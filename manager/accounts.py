@@ -24,6 +24,7 @@ from manager.own_sessions import OwnSessions
 from manager.people import Newcomer, People, check_port, found, keep_an_admin
 from manager.records import AuditEntry, User
 from manager.settings import Settings
+from manager.sign_ins import SERVICE, SignIns
 from manager.store import Store, Tables
 
 
@@ -48,6 +49,8 @@ class Accounts:
         self.own = OwnSessions(store, clock, settings.session_idle_minutes * 60.0)
         self.people = People(settings, store, clock)
         self.wrong_token = self._door.wrong_token
+        self.sign_in_tried = self._door.sign_in_tried
+        self.sign_ins = SignIns(settings, store, clock, self._begin)
 
     def ensure_admin(self) -> bool:
         """Make the first admin where there is no account at all; tell whether it was made."""
@@ -81,21 +84,28 @@ class Accounts:
             self._note(username, "login_failed", username, address=address)
             raise NotAuthenticated("name and password do not match", reason="login")
         user, stored = known
-        session_id = secrets.token_urlsafe(32)
         # The printed first password is known to everybody, wherever the database came from.
         must_change = user.must_change_password or (username, password) == FIRST_ADMIN
 
-        def work(t: Tables) -> User:
+        def work(t: Tables) -> tuple[User, str]:
             if must_change and not user.must_change_password:
                 t.users.set_password(user.id, stored, must_change=True)
-            now = self._clock()
-            t.sessions.remove_expired(now, self.own.used_since())
-            expires_at = now + self._settings.session_hours * 3600
-            t.sessions.add(session_id, user.id, now, expires_at, address)
-            t.audit.add(self._entry(username, "login", username, address=address))
-            return t.users.get(user.id) or user
+            return self._begin(t, user, address)
 
-        return self._store.write(work), session_id
+        return self._store.write(work)
+
+    def _begin(
+        self, t: Tables, user: User, address: str, by_provider: bool = False
+    ) -> tuple[User, str]:
+        """Open a session, whichever way somebody has shown who he is; give it as ``login`` does."""
+        session_id = secrets.token_urlsafe(32)
+        now = self._clock()
+        t.sessions.remove_expired(now, self.own.used_since())
+        expires_at = now + self._settings.session_hours * 3600
+        t.sessions.add(session_id, user.id, now, expires_at, address, by_provider=by_provider)
+        how = SERVICE if by_provider else ""
+        t.audit.add(self._entry(user.username, "login", user.username, how, address))
+        return t.users.get(user.id) or user, session_id
 
     def forget_attempts(self) -> None:
         """Begin to count wrong passwords anew, so that a new one can be used at once."""

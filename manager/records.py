@@ -266,6 +266,7 @@ class OwnSession:
     address: str
     user_agent: str
     is_this: bool
+    by_provider: bool = False
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,11 @@ from manager.setting_kinds import (
     Text,
     setting,
 )
-from manager.use_fields import UseFields
+from manager.sign_in_fields import SignInFields
 
 
 @dataclass(frozen=True)
-class Settings(UseFields):
+class Settings(SignInFields):
     """Everything an operator may change. Paths are absolute once loaded."""
 
     origins: ClassVar[Mapping[str, Origin]] = {}

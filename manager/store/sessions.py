@@ -30,22 +30,31 @@ class Sessions:
         self._connection = connection
 
     def add(
-        self, session_id: str, user_id: int, at: float, expires_at: float, address: str
+        self,
+        session_id: str,
+        user_id: int,
+        at: float,
+        expires_at: float,
+        address: str,
+        *,
+        by_provider: bool = False,
     ) -> None:
-        """Remember a login."""
+        """Remember a login, and whether it came by a provider's word instead of a password."""
         self._connection.execute(
-            "INSERT INTO sessions (id_hash, user_id, created_at, expires_at, address) "
-            "VALUES (?, ?, ?, ?, ?)",
-            (hash_of(session_id), user_id, at, expires_at, address),
+            "INSERT INTO sessions (id_hash, user_id, created_at, expires_at, address, by_provider) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            (hash_of(session_id), user_id, at, expires_at, address, by_provider),
         )
 
     def find(self, session_id: str, now: float, used_since: float = 0.0) -> Session | None:
         """Give a login in force, of an account that is not disabled.
 
-        In force is what has not expired by ``now`` and was used after ``used_since``.
+        In force is what has not expired by ``now`` and was used after ``used_since``. Who came by
+        a provider has used no password, so that none has to be changed.
         """
         row = self._connection.execute(
-            "SELECT u.id, username, is_admin, assigned_port, is_active, must_change_password, "
+            "SELECT u.id, username, is_admin, assigned_port, is_active, "
+            "must_change_password AND NOT by_provider AS must_change_password, "
             "CAST(strftime('%s', u.created_at) AS REAL) AS created_at, workspace, "
             "s.created_at AS session_created_at, expires_at "
             "FROM sessions s JOIN users u ON u.id = s.user_id "
@@ -69,7 +78,7 @@ class Sessions:
             marks = ", ".join("?" * len(some))
             rows = self._connection.execute(
                 "SELECT id_hash, u.id, username, is_admin, assigned_port, is_active, "  # noqa: S608
-                "must_change_password, "
+                "must_change_password AND NOT by_provider AS must_change_password, "
                 "CAST(strftime('%s', u.created_at) AS REAL) AS created_at, workspace "
                 "FROM sessions s JOIN users u ON u.id = s.user_id "
                 f"WHERE id_hash IN ({marks}) AND expires_at > ? "
@@ -92,11 +101,20 @@ class Sessions:
         """List a user's logins in force, see ``find``; ``session_id`` is the one that asks."""
         rows = self._connection.execute(
             "SELECT substr(id_hash, 1, ?) AS handle, created_at, seen_at, address, user_agent, "
-            "id_hash = ? AS is_this FROM sessions WHERE user_id = ? AND expires_at > ? "
-            "AND coalesce(seen_at, created_at) > ?",
+            "id_hash = ? AS is_this, by_provider FROM sessions "
+            "WHERE user_id = ? AND expires_at > ? AND coalesce(seen_at, created_at) > ?",
             (HANDLE_LENGTH, hash_of(session_id), user_id, now, used_since),
         )
-        return [OwnSession(**{**dict(row), "is_this": bool(row["is_this"])}) for row in rows]
+        return [
+            OwnSession(
+                **{
+                    **dict(row),
+                    "is_this": bool(row["is_this"]),
+                    "by_provider": bool(row["by_provider"]),
+                }
+            )
+            for row in rows
+        ]
 
     def remove_by_handle(self, user_id: int, handle: str) -> bool:
         """Forget one of a user's logins; tell whether it was there."""

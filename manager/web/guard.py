@@ -31,7 +31,10 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 SESSION_KEY = "sid"
 
 ANYBODY = frozenset(
-    {"static", "pages.login", "pages.language", "pages.healthz", "pages.favicon", "metrics.show"}
+    {
+        *("static", "pages.login", "pages.language", "pages.healthz", "pages.favicon"),
+        *("metrics.show", "oidc.begin", "oidc.callback"),
+    }
 )
 """Endpoints for visitors who are not logged in."""
 
@@ -51,6 +54,7 @@ ADMINS_ONLY = (
     "admin_people.",
     "admin_https.",
     "admin_tokens.",
+    "admin_sign_ins.",
     "pages.admin",
     "pages.wall",
 )

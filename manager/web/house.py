@@ -25,6 +25,7 @@ from manager.web.house_people import WithPeople
 from manager.web.house_progress import Followed
 from manager.web.house_rules import Rules
 from manager.web.house_sessions import WithOwnSessions
+from manager.web.house_sign_ins import WithSignIns
 from manager.web.house_tokens import WithApiTokens
 from manager.web.house_usage import Book
 
@@ -32,7 +33,7 @@ OnChange = Callable[[frozenset[int], frozenset[int]], None]
 """Called with the ports and the user ids that changed; must return at once."""
 
 
-class Accounts(WithOwnSessions, WithPeople, Protocol):
+class Accounts(WithOwnSessions, WithPeople, WithSignIns, Protocol):
     """Users, passwords and sessions."""
 
     def login(self, username: str, password: str, address: str, /) -> tuple[User, str]:

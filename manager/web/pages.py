@@ -10,7 +10,7 @@ from manager.errors import BadInput, NoFreeCard, NotAuthenticated, Refused, TooM
 from manager.web import bodies, i18n, standing, usage, views
 from manager.web.doctor import doctor_view
 from manager.web.errors import status_of
-from manager.web.guard import SESSION_KEY, current_sid, current_user
+from manager.web.guard import current_sid, current_user
 from manager.web.https import https_view
 from manager.web.isolation import isolation_view
 from manager.web.people_view import people_view
@@ -127,11 +127,7 @@ def login() -> ResponseReturnValue:
         )
     except Refused as error:
         return _login_refused(error, username)
-    services().end_session(current_sid())
-    # A new session, also for the CSRF token: whatever the browser held before is worth nothing.
-    session.clear()
-    session[SESSION_KEY] = sid
-    session.permanent = True
+    services().begin_session(sid)
     return redirect(url_for("pages.password" if found.must_change_password else "pages.user"))
 
 
@@ -193,6 +189,7 @@ def language() -> ResponseReturnValue:
 OWN_PAGES = frozenset(
     {
         *("/", "/account", "/account/tokens", "/admin", "/admin/audit", "/admin/tokens"),
+        *("/admin/sign-ins",),
         *("/charts", "/login", "/open", "/password", "/settings", "/wall"),
     }
 )

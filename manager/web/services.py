@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flask import current_app
+from flask import current_app, session
 
 from manager.errors import NotRunning
 from manager.records import User
-from manager.web.guard import current_sid
+from manager.web.guard import SESSION_KEY, current_sid
 from manager.web.house import Manager
 from manager.web.live import Live
 from manager.web.views import Revision
@@ -38,6 +38,14 @@ class Services:
         if instance is None:
             raise NotRunning("there is nothing to stop")
         self.manager.lifecycle.stop(instance.port, by=user, reason="user")
+
+    def begin_session(self, sid: str) -> None:
+        """Make a login that was just opened the browser's own, in place of any before."""
+        self.end_session(current_sid())
+        # A new session, also for the CSRF token: whatever the browser held is worth nothing.
+        session.clear()
+        session[SESSION_KEY] = sid
+        session.permanent = True
 
     def end_session(self, sid: str) -> None:
         """Log a session out and close what it has open."""
