@@ -164,7 +164,7 @@ class Handler(BaseHTTPRequestHandler):
             return self._authorize(query)
         if path == "/control":
             return self._json({"served": house.served})
-        return self._say(404, b"")
+        return self._say(204 if path == "/favicon.ico" else 404, b"")
 
     def do_POST(self) -> None:
         """Answer the client, or do as told."""

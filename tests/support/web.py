@@ -62,6 +62,7 @@ from manager.web.sockets import create_socketio
 from tests.support import contracts
 from tests.support.notices import Announcements, Switch
 from tests.support.people import People
+from tests.support.sign_ins import SignIns
 from tests.support.tokens import ApiTokens
 
 HOST = "manager.test:8880"
@@ -184,6 +185,8 @@ class Accounts:
         self.throttled = False
         self.own = OwnSessions(self)
         self.people = People(self)
+        self.sign_ins = SignIns(self)
+        self.sign_in_tried = self.sign_ins.tried
         self.password_changes: list[tuple[str, str, str]] = []
 
     def add(self, user_id: int, username: str, **changes: Any) -> User:
