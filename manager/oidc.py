@@ -9,6 +9,7 @@ Nothing waits here without bounds. An address is resolved beside the green loop 
 
 from __future__ import annotations
 
+import functools
 import logging
 import ssl
 import threading
@@ -28,6 +29,7 @@ from authlib.oidc.discovery import get_well_known_url  # type: ignore[import-unt
 from joserfc.errors import JoseError
 from requests import RequestException, Response
 from requests.adapters import HTTPAdapter
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from manager.errors import NotAuthenticated, SettingsError, Unavailable
 from manager.setting_kinds import is_safe_address
@@ -66,11 +68,26 @@ BAD_ANSWER = (AuthlibBaseError, JoseError, ValueError, KeyError, TypeError, Attr
 """What the libraries raise for what is not as it has to be."""
 
 
+@functools.cache
+def _trust() -> ssl.SSLContext:
+    """Trust whom the system trusts, too: a house's own authority is made known there.
+
+    Read once, as that takes some 50 ms during which nothing else runs.
+    """
+    context = ssl.create_default_context()
+    context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
+    return context
+
+
 class _Adapter(HTTPAdapter):
-    """Trusts whom the system trusts, too: a house's own authority is made known there."""
+    """Speaks HTTPS with whom that trusts."""
 
     def init_poolmanager(self, *given: Any, **more: Any) -> None:  # noqa: ANN401 - handed on
-        super().init_poolmanager(*given, **more, ssl_context=ssl.create_default_context())
+        super().init_poolmanager(*given, **more, ssl_context=_trust())
+
+    def cert_verify(self, conn: Any, *_given: Any) -> None:  # noqa: ANN401 - handed on
+        """Leave it at that, where the library would read its own list once more."""
+        conn.cert_reqs = "CERT_REQUIRED"
 
 
 class _Session(OAuth2Session):  # type: ignore[misc]

@@ -56,6 +56,7 @@ class SignIns:
         def work(t: Tables) -> tuple[User, str]:
             user = self._account(t, who)
             if not user.is_active:
+                # Nothing of the above holds then: it is one transaction.
                 raise NotAuthenticated("the account is disabled", reason="sign_in_disabled")
             user = self._by_group(t, user, who)
             return self._begin(t, user, address, True)
@@ -134,9 +135,6 @@ class SignIns:
             return self._newcomer(t, who, name)
         if len(same) > 1 or t.sign_ins.of(who.issuer, same[0].id).allowed_at is None:
             raise NotAuthenticated("the account is not open to it", reason="sign_in_not_tied")
-        if not same[0].is_active:
-            # Before the permit is used up.
-            raise NotAuthenticated("the account is disabled", reason="sign_in_disabled")
         return self._tied(t, who, same[0])
 
     def _newcomer(self, t: Tables, who: Identity, name: str) -> User:

@@ -151,6 +151,8 @@ def callback() -> ResponseReturnValue:
         logger.warning("sign-in refused from %s: %s", address, error)
         return _refused(error)
     services().begin_session(sid)
+    # An account may be new, or an admin's no more; open pages are looked at again.
+    services().live.accounts_changed()
     return redirect(wanted)
 
 

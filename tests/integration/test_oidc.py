@@ -19,7 +19,7 @@ from requests.adapters import HTTPAdapter
 
 from manager import oidc, settings
 from manager.errors import Unavailable
-from tests.support import oidc_provider
+from tests.support import oidc_provider, tls
 from tests.support.client import Client, first_admin
 from tests.support.oidc_provider import Provider
 from tests.support.server import ManagerProcess
@@ -393,6 +393,14 @@ def test_a_discovery_document_that_does_not_hold_is_not_used(
     town.provider.told(wrong="")
     if wrong != "down":
         assert provider.begin(back)[0].startswith(f"{town.provider.issuer}/authorize?")
+
+
+def test_a_provider_whom_nobody_vouches_for_is_not_asked(tmp_path: Path) -> None:
+    with Provider(tls.make_pair(tmp_path / "tls")) as elsewhere:
+        found = settings.load(elsewhere.settings(tmp_path), root=tmp_path)
+        with pytest.raises(Unavailable):
+            oidc.Provider(found).begin("http://127.0.0.1:1/oidc/callback")
+        assert elsewhere.served(DOCUMENT) == 0
 
 
 def test_a_provider_that_did_not_answer_is_left_alone_for_a_while(

@@ -135,6 +135,7 @@ TOKENS: dict[str, Callable[[Claims], object]] = {
     "access_token": lambda claims: claims.update(at_hash="AAAAAAAAAAAAAAAAAAAAAA"),
     "no_subject": lambda claims: claims.pop("sub"),
     "empty_subject": lambda claims: claims.update(sub=""),
+    "long_subject": lambda claims: claims.update(sub="x" * 256),
     "number_as_subject": lambda claims: claims.update(sub=7),
 }
 BAD_TOKENS = (

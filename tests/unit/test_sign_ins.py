@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from manager import modes, settings
+from manager import bootstrap, modes, settings
 from manager.accounts import Accounts
 from manager.errors import Conflict, NotAuthenticated, NotFound, SettingsError, TooManyAttempts
 from manager.records import User
@@ -88,6 +88,9 @@ def test_an_account_is_tied_once_by_name_where_an_admin_has_opened_it(
     assert accounts.sign_ins.comes_in(person("1", "married"), ADDRESS)[0].id == ann.id
     # A tied one is not opened once more.
     accounts.sign_ins.allow(admin, [ann.id], allowed=True)
+    assert refused(accounts, person("2", "Ann")) == "sign_in_not_tied"
+    # Nor by a permit that was given while another provider was set.
+    make(oidc_issuer="https://other.example.com").sign_ins.allow(admin, [ann.id], allowed=True)
     assert refused(accounts, person("2", "Ann")) == "sign_in_not_tied"
     assert ("sign-in service", "sign_in_tied", "Ann") in audit_of(store)
     assert ("Ann", "login", "Ann") in audit_of(store)
@@ -261,6 +264,9 @@ def test_the_secret_s_file_is_closed_to_others_at_the_start(of: Settings) -> Non
     path.chmod(0o644)
     assert modes.mend(of) == [path]
     assert path.stat().st_mode & 0o777 == 0o600
+    # Nor does a ComfyUI see it.
+    assert path in bootstrap._ours(of)
+    assert path not in bootstrap._ours(dataclasses.replace(of, oidc_issuer=""))
 
 
 @pytest.mark.parametrize("content", [None, b"", b" \n", b"two\nlines", b"\xff"])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.support.web import Site
+from manager.sign_in_records import Begun, Identity
+from manager.web import oidc
+from tests.support.web import ORIGIN, Site, Visitor
 
 ISSUER = "https://id.example.com/realms/lab"
 
@@ -23,6 +26,13 @@ def site(tmp_path: Path) -> Site:
         OIDC_ADMIN_GROUP="gpu-admins",
         OIDC_CREATE_USERS="true",
     )
+
+
+def begins(visitor: Visitor, left: float) -> None:
+    """Have the browser keep what it does when a login was begun, good for so many seconds."""
+    kept = {"state": "s", "nonce": "n", "verifier": "v", "next": "/account"}
+    with visitor.client.session_transaction(base_url=ORIGIN) as session:
+        session[oidc.BEGUN_KEY] = {**kept, "until": time.time() + left}
 
 
 def test_without_a_provider_there_is_nothing_of_it(tmp_path: Path) -> None:
@@ -68,11 +78,7 @@ def test_a_return_that_nobody_has_begun_opens_nothing_and_counts_as_no_try(site:
 def test_a_return_of_one_s_own_counts_before_the_provider_is_asked(site: Site) -> None:
     site.house.accounts.sign_ins.throttled = True
     visitor = site.visitor()
-    begun = {"state": "s", "nonce": "n", "verifier": "v", "next": "/", "until": 9e12}
-    with visitor.client.session_transaction(base_url="http://manager.test:8880") as session:
-        import time
-
-        session["oidc"] = begun | {"until": time.time() + 60}
+    begins(visitor, 60)
     answer = visitor.get("/oidc/callback?state=s&code=c")
     assert answer.status_code == 429
     assert answer.headers["Retry-After"] == "17"
@@ -81,19 +87,39 @@ def test_a_return_of_one_s_own_counts_before_the_provider_is_asked(site: Site) -
 
 @pytest.mark.parametrize("left", [-1.0, 601.0])
 def test_a_login_that_took_too_long_is_begun_anew(site: Site, left: float) -> None:
-    import time
-
     visitor = site.visitor()
-    with visitor.client.session_transaction(base_url="http://manager.test:8880") as session:
-        session["oidc"] = {
-            "state": "s",
-            "nonce": "n",
-            "verifier": "v",
-            "next": "/",
-            "until": time.time() + left,
-        }
+    begins(visitor, left)
     assert visitor.get("/oidc/callback?state=s&code=c").status_code == 401
     assert site.house.accounts.sign_ins.tries == []
+
+
+class Vouching:
+    """In the provider's place: whoever comes is the person of subject «s»."""
+
+    def identity(self, code: str, redirect_uri: str, begun: Begun) -> Identity:
+        assert (code, begun.verifier) == ("c", "v")
+        assert redirect_uri == f"{ORIGIN}/oidc/callback"
+        return Identity(ISSUER, "s", "ann")
+
+
+def test_who_comes_back_is_in_with_a_session_of_his_own(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.app.extensions[oidc.EXTENSION] = oidc.Desk(Vouching())  # type: ignore[arg-type]
+    site.house.accounts.sign_ins.subjects = {2: "s"}
+    told: list[bool] = []
+    monkeypatch.setattr(site.live, "accounts_changed", lambda: told.append(True))
+    visitor = site.visitor("bob")
+    before = visitor.csrf()
+    told.clear()
+    begins(visitor, 60)
+    answer = visitor.get("/oidc/callback?state=s&code=c")
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/account")
+    assert "ann" in visitor.get("/account").text
+    assert visitor.csrf() != before
+    assert list(site.house.accounts.sessions.values()) == [2]
+    # Once for the login that has ended, once for what may be new.
+    assert len(told) == 2
 
 
 def test_only_admins_say_who_may_come_in(site: Site) -> None:
