@@ -25,6 +25,7 @@ from manager.people import Newcomer, People, check_port, found, keep_an_admin
 from manager.records import AuditEntry, User
 from manager.second_factor import SecondFactors
 from manager.settings import Settings
+from manager.sign_ins import SERVICE, SignIns
 from manager.store import Store, Tables
 
 
@@ -54,6 +55,8 @@ class Accounts:
         self.people = People(settings, store, clock)
         self.second_factor = SecondFactors(store, self._door, key, clock)
         self.wrong_token = self._door.wrong_token
+        self.sign_in_tried = self._door.sign_in_tried
+        self.sign_ins = SignIns(settings, store, clock, self._begin)
 
     def ensure_admin(self) -> bool:
         """Make the first admin where there is no account at all; tell whether it was made."""
@@ -106,13 +109,16 @@ class Accounts:
         user = self.second_factor.answer(ticket, code, address)
         return self._store.write(lambda t: self._begin(t, user, address))
 
-    def _begin(self, t: Tables, user: User, address: str) -> tuple[User, str]:
+    def _begin(
+        self, t: Tables, user: User, address: str, by_provider: bool = False
+    ) -> tuple[User, str]:
         """Open a session for who has shown all that is asked for; give it as ``login`` does."""
         session_id, now = secrets.token_urlsafe(32), self._clock()
         t.sessions.remove_expired(now, self.own.used_since())
         expires_at = now + self._settings.session_hours * 3600
-        t.sessions.add(session_id, user.id, now, expires_at, address)
-        t.audit.add(self._entry(user.username, "login", user.username, address=address))
+        t.sessions.add(session_id, user.id, now, expires_at, address, by_provider=by_provider)
+        how = SERVICE if by_provider else ""
+        t.audit.add(self._entry(user.username, "login", user.username, how, address))
         return t.users.get(user.id) or user, session_id
 
     def forget_attempts(self) -> None:
@@ -133,12 +139,13 @@ class Accounts:
     def at(self, user: User, address: str) -> User:
         """Give a user with the rights of an address: no admin's outside ADMIN_NETWORKS.
 
-        And nowhere an admin's without a second factor, where ADMIN_SECOND_FACTOR wants one.
+        And nowhere an admin's without a second factor, where ADMIN_SECOND_FACTOR wants one. Who
+        came by a provider has shown him what the provider wants; he may have no password here.
         """
         if user.is_admin and not within_or_unlimited(address, self._settings.admin_networks):
             return replace(user, is_admin=False)
         required = self._settings.admin_second_factor == "required"
-        if required and user.is_admin and not user.second_factor:
+        if required and user.is_admin and not (user.second_factor or user.by_provider):
             return replace(user, is_admin=False, must_set_second_factor=True)
         return user
 

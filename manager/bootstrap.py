@@ -296,4 +296,5 @@ def _ours(settings: Settings) -> tuple[Path, ...]:
     """List what no instance may see."""
     ours = (settings.data_dir, settings.database_path, settings.caddyfile, settings.log_path)
     key = (settings.tls_key,) if settings.tls == "files" else ()
-    return (*ours, *key, settings.webhooks_file, *PROJECT_SECRETS)
+    shared = (settings.oidc_client_secret_file,) if settings.oidc_issuer else ()
+    return (*ours, *key, settings.webhooks_file, *shared, *PROJECT_SECRETS)

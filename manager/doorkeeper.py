@@ -110,6 +110,18 @@ class Doorkeeper:
             raise
         self._log(address, "token")
 
+    def sign_in_tried(self, address: str) -> None:
+        """Count a return from the sign-in service; they share the address's tries with passwords.
+
+        Raises:
+            TooManyAttempts: too many tries from this address.
+        """
+        try:
+            self.throttle.attempt_from(address)
+        except TooManyAttempts:
+            logger.warning(REFUSED, address, "too often")
+            raise
+
     def forget(self) -> None:
         """Begin to count tries anew."""
         self.throttle = Throttle()

@@ -15,6 +15,7 @@ ManagerError
 │   ├── LimitReached         what the user is allowed is used up
 │   ├── AlreadyRunning       the user holds an instance already
 │   ├── NotRunning           there is nothing to stop
+│   ├── Unavailable          a service elsewhere that this needs does not answer
 │   └── TooManyAttempts      throttled; ``retry_after`` seconds to wait
 └── Fault                    the operator's business; the person gets a general text and an id
     ├── StoreFailed          disk full or read-only, file not writable, newer schema
@@ -148,6 +149,12 @@ class NotRunning(Refused):
     """There is nothing to stop."""
 
     code = "not_running"
+
+
+class Unavailable(Refused):
+    """A service elsewhere that this needs does not answer."""
+
+    code = "unavailable"
 
 
 class TooManyAttempts(Refused):

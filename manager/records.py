@@ -84,6 +84,8 @@ class User:
     """Whether he is asked for a code of his phone, too."""
     must_set_second_factor: bool = False
     """An admin who may do nothing before he has one; never stored, see ``accounts.at``."""
+    by_provider: bool = False
+    """Whether this login came by the word of a provider, who asks for what he likes."""
 
     @property
     def is_held_up(self) -> bool:
@@ -275,6 +277,7 @@ class OwnSession:
     address: str
     user_agent: str
     is_this: bool
+    by_provider: bool = False
 
 
 @dataclass(frozen=True)

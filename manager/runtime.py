@@ -11,6 +11,7 @@ touch a lock or queue that green code shares, nor publish. They return values.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import signal
 import socket
@@ -52,8 +53,23 @@ def setup(mode: str) -> None:
         eventlet.monkey_patch()
         if not eventlet.patcher.is_monkey_patched("socket"):
             raise RuntimeError("eventlet could not patch the standard library")
+        socket.getaddrinfo = _beside(socket.getaddrinfo)
         _eventlet = eventlet
     _mode = mode
+
+
+def _beside(look_up: Callable[..., T]) -> Callable[..., T]:
+    """Have names looked up beside the green loop: a name server that is away takes many seconds."""
+
+    def getaddrinfo(host: Any, *given: Any, **more: Any) -> T:  # noqa: ANN401 - handed on
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            result: T = _eventlet.tpool.execute(look_up, host, *given, **more)
+            return result
+        return look_up(host, *given, **more)
+
+    return getaddrinfo
 
 
 def mode() -> str:

@@ -26,11 +26,11 @@ from manager.setting_kinds import (
     Text,
     setting,
 )
-from manager.use_fields import UseFields
+from manager.sign_in_fields import SignInFields
 
 
 @dataclass(frozen=True)
-class Settings(CareFields, UseFields):
+class Settings(CareFields, SignInFields):
     """Everything an operator may change. Paths are absolute once loaded."""
 
     origins: ClassVar[Mapping[str, Origin]] = {}

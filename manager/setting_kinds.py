@@ -13,6 +13,7 @@ import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from manager.comfyui_flags import explain, forbidden_flags
 
@@ -200,6 +201,36 @@ class Email:
         if not isinstance(raw, str) or (raw.strip() and not _EMAIL.match(raw.strip())):
             raise ValueError
         return raw.strip()
+
+
+class Issuer:
+    """Who issues tokens: an address of HTTPS, or on this machine of HTTP; also none."""
+
+    allowed = "an address that begins with https:// (on this machine also http://), or empty"
+
+    def read(self, raw: object) -> str:
+        """Read it as it is: whoever compares it does so letter by letter."""
+        if not isinstance(raw, str) or not (raw.isprintable() or not raw):
+            raise ValueError
+        text = raw.strip()
+        if text and not is_safe_address(text):
+            raise ValueError
+        return text
+
+
+def is_safe_address(text: str) -> bool:
+    """Tell whether nobody can listen on the way to an address, and it names nothing but a place."""
+    found = urlsplit(text)
+    if found.query or found.fragment or found.username or not found.hostname or " " in text:
+        return False
+    return found.scheme == "https" or (found.scheme == "http" and _is_here(found.hostname))
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class PathIn:

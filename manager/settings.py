@@ -18,6 +18,7 @@ from manager.errors import SettingsError
 from manager.ports import check_ports, read_ports
 from manager.setting_fields import Settings
 from manager.setting_kinds import Kind, Origin
+from manager.sign_in_fields import check_sign_in
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -100,6 +101,7 @@ def load(
     settings = _absolute(settings, root)
     check_ports(settings.ports, settings.manager_port)
     _check_domain(settings)
+    check_sign_in(settings)
     # Beside the frozen fields: it says where they came from and is none of them.
     object.__setattr__(settings, "origins", origins)
     return settings

@@ -30,6 +30,7 @@ from manager.store.quarantine import QuarantineTable
 from manager.store.reservations import ReservationTable
 from manager.store.second_factors import SecondFactorTable
 from manager.store.sessions import Sessions
+from manager.store.sign_ins import SignInTable
 from manager.store.totals import Totals
 from manager.store.unfinished import UnfinishedTable
 from manager.store.usage import UsageLog
@@ -48,6 +49,7 @@ class Tables:
         self.usage = UsageLog(connection)
         self.totals = Totals(connection)
         self.sessions = Sessions(connection)
+        self.sign_ins = SignInTable(connection)
         self.api_tokens = ApiTokenTable(connection)
         self.second_factors = SecondFactorTable(connection)
         self.audit = Audit(connection)

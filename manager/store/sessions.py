@@ -16,6 +16,12 @@ HANDLE_LENGTH = 16
 AT_ONCE = 500
 """Values in one statement; older SQLite takes 999."""
 
+_OF_LOGIN = OF_JOINED.replace(
+    "must_change_password,",
+    "must_change_password AND NOT by_provider AS must_change_password, by_provider,",
+)
+"""Who came by a provider has used no password, so that none has to be changed."""
+
 
 def hash_of(session_id: str) -> str:
     """Give what the table stores for a cookie's id."""
@@ -30,13 +36,20 @@ class Sessions:
         self._connection = connection
 
     def add(
-        self, session_id: str, user_id: int, at: float, expires_at: float, address: str
+        self,
+        session_id: str,
+        user_id: int,
+        at: float,
+        expires_at: float,
+        address: str,
+        *,
+        by_provider: bool = False,
     ) -> None:
-        """Remember a login."""
+        """Remember a login, and whether it came by a provider's word instead of a password."""
         self._connection.execute(
-            "INSERT INTO sessions (id_hash, user_id, created_at, expires_at, address) "
-            "VALUES (?, ?, ?, ?, ?)",
-            (hash_of(session_id), user_id, at, expires_at, address),
+            "INSERT INTO sessions (id_hash, user_id, created_at, expires_at, address, by_provider) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            (hash_of(session_id), user_id, at, expires_at, address, by_provider),
         )
 
     def find(self, session_id: str, now: float, used_since: float = 0.0) -> Session | None:
@@ -45,7 +58,7 @@ class Sessions:
         In force is what has not expired by ``now`` and was used after ``used_since``.
         """
         row = self._connection.execute(
-            f"SELECT {OF_JOINED}, "  # noqa: S608 - our own words only
+            f"SELECT {_OF_LOGIN}, "  # noqa: S608 - our own words only
             "s.created_at AS session_created_at, expires_at "
             "FROM sessions s JOIN users u ON u.id = s.user_id "
             "WHERE id_hash = ? AND expires_at > ? AND coalesce(seen_at, s.created_at) > ? "
@@ -67,7 +80,7 @@ class Sessions:
             some = hashes[begin : begin + AT_ONCE]
             marks = ", ".join("?" * len(some))
             rows = self._connection.execute(
-                f"SELECT id_hash, {OF_JOINED} "  # noqa: S608 - our own words only
+                f"SELECT id_hash, {_OF_LOGIN} "  # noqa: S608 - our own words only
                 "FROM sessions s JOIN users u ON u.id = s.user_id "
                 f"WHERE id_hash IN ({marks}) AND expires_at > ? "
                 "AND coalesce(seen_at, s.created_at) > ? AND is_active",
@@ -89,11 +102,20 @@ class Sessions:
         """List a user's logins in force, see ``find``; ``session_id`` is the one that asks."""
         rows = self._connection.execute(
             "SELECT substr(id_hash, 1, ?) AS handle, created_at, seen_at, address, user_agent, "
-            "id_hash = ? AS is_this FROM sessions WHERE user_id = ? AND expires_at > ? "
-            "AND coalesce(seen_at, created_at) > ?",
+            "id_hash = ? AS is_this, by_provider FROM sessions "
+            "WHERE user_id = ? AND expires_at > ? AND coalesce(seen_at, created_at) > ?",
             (HANDLE_LENGTH, hash_of(session_id), user_id, now, used_since),
         )
-        return [OwnSession(**{**dict(row), "is_this": bool(row["is_this"])}) for row in rows]
+        return [
+            OwnSession(
+                **{
+                    **dict(row),
+                    "is_this": bool(row["is_this"]),
+                    "by_provider": bool(row["by_provider"]),
+                }
+            )
+            for row in rows
+        ]
 
     def remove_by_handle(self, user_id: int, handle: str) -> bool:
         """Forget one of a user's logins; tell whether it was there."""

@@ -32,6 +32,7 @@ def user_of(row: sqlite3.Row) -> User:
         created_at=row["created_at"] or 0.0,
         workspace=row["workspace"],
         second_factor=bool(row["second_factor"]),
+        by_provider="by_provider" in row.keys() and bool(row["by_provider"]),  # noqa: SIM118
     )
 
 

@@ -19,6 +19,7 @@ from manager.web import (
     i18n,
     metrics,
     notices_api,
+    oidc,
     outputs,
     people_api,
     request_id,
@@ -42,6 +43,7 @@ from manager.web.pages import pages
 from manager.web.rules_api import admin_rules
 from manager.web.services import EXTENSION, Services
 from manager.web.settings_page import admin_settings
+from manager.web.sign_ins import admin_sign_ins
 from manager.web.usage import admin_usage, user_usage
 from manager.web.views import Revision
 
@@ -64,6 +66,8 @@ BLUEPRINTS = (
     admin_settings,
     tokens.account_tokens,
     tokens.admin_tokens,
+    oidc.oidc,
+    admin_sign_ins,
     idle_api,
     idle_forms,
     outputs.outputs,
@@ -100,6 +104,7 @@ def create_app(manager: Manager) -> Flask:
     notices_api.init_app(app, manager)
     tokens.init_app(app)
     second_factor.init_app(app)
+    oidc.init_app(app, manager)
     _teach_templates(app, manager)
     return app
 

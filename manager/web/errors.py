@@ -33,6 +33,7 @@ STATUS: dict[type[errors.ManagerError], int] = {
     errors.AlreadyRunning: 409,
     errors.NotRunning: 409,
     errors.TooManyAttempts: 429,
+    errors.Unavailable: 503,
     errors.Refused: 400,
     errors.ManagerError: 500,
 }
@@ -74,7 +75,7 @@ def answer(
 
 def _on_manager_error(error: errors.ManagerError) -> ResponseReturnValue:
     status = status_of(type(error))
-    if status >= 500:
+    if not isinstance(error, errors.Refused):
         return _fault(error.code, error, status)
     if not wants_json():
         if isinstance(error, errors.NotAuthenticated):

@@ -40,7 +40,7 @@ HALF_WAY_KEY = "half_way"
 ANYBODY = frozenset(
     {
         *("static", "pages.login", "second_factor.code", "pages.language", "pages.healthz"),
-        *("pages.favicon", "metrics.show"),
+        *("pages.favicon", "metrics.show", "oidc.begin", "oidc.callback"),
     }
 )
 """Endpoints for visitors who are not logged in."""
@@ -69,6 +69,7 @@ ADMINS_ONLY = (
     "admin_people.",
     "admin_https.",
     "admin_tokens.",
+    "admin_sign_ins.",
     "pages.admin",
     "pages.wall",
 )

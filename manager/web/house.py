@@ -27,6 +27,7 @@ from manager.web.house_progress import Followed
 from manager.web.house_rules import Rules
 from manager.web.house_second_factor import WithSecondFactor
 from manager.web.house_sessions import WithOwnSessions
+from manager.web.house_sign_ins import WithSignIns
 from manager.web.house_tokens import WithApiTokens
 from manager.web.house_usage import Book
 
@@ -34,7 +35,7 @@ OnChange = Callable[[frozenset[int], frozenset[int]], None]
 """Called with the ports and the user ids that changed; must return at once."""
 
 
-class Accounts(WithOwnSessions, WithPeople, WithSecondFactor, Protocol):
+class Accounts(WithOwnSessions, WithPeople, WithSecondFactor, WithSignIns, Protocol):
     """Users, passwords and sessions."""
 
     def login(self, username: str, password: str, address: str, /) -> tuple[User, str]:

@@ -200,7 +200,7 @@ OWN_PAGES = frozenset(
     {
         *("/", "/account", "/account/tokens", "/admin", "/admin/audit", "/admin/tokens"),
         *("/account/second-factor", "/charts", "/login", "/login/code", "/open", "/password"),
-        *("/settings", "/wall"),
+        *("/admin/sign-ins", "/settings", "/wall"),
     }
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, render_template, request
@@ -61,8 +62,8 @@ def _shown(name: str, value: object) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
-    # A number that limits secrets is none itself.
-    if _SECRET.search(name) and not isinstance(value, int | float):
+    # A number that limits secrets is none itself, nor is the place of a file with one.
+    if _SECRET.search(name) and not isinstance(value, int | float | Path):
         return MASK
     if isinstance(value, tuple):
         return " ".join(_words(value))

@@ -64,6 +64,7 @@ from tests.support import contracts
 from tests.support.notices import Announcements, Switch
 from tests.support.people import People
 from tests.support.second_factor import SecondFactors
+from tests.support.sign_ins import SignIns
 from tests.support.tokens import ApiTokens
 
 HOST = "manager.test:8880"
@@ -188,6 +189,8 @@ class Accounts:
         self.people = People(self)
         self.second_factor = SecondFactors(self, PASSWORD)
         self.second_factor_required = False
+        self.sign_ins = SignIns(self)
+        self.sign_in_tried = self.sign_ins.tried
         self.password_changes: list[tuple[str, str, str]] = []
 
     def add(self, user_id: int, username: str, **changes: Any) -> User:
