@@ -1,7 +1,7 @@
 """Copies of the database: taken beside a manager at work, proven whole, made fit to be used.
 
 A copy holds no login, no API token and nothing that opens a running instance: what was in force
-when it was made may have been ended since.
+when it was made may have been ended since. Passwords and second factors stay as they were then.
 """
 
 from __future__ import annotations

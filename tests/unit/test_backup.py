@@ -477,7 +477,10 @@ def test_what_else_lets_somebody_in_would_have_to_be_dead_in_copies(site: Site) 
     }
     connection.close()
     # The audit's hashes are over what everybody who has the copy can read.
-    assert hashed - set(copies.DEAD_IN_COPIES) == {"users", "port_status", "audit"}
+    # Recovery codes stay as passwords do: without one they open nothing, and who has lost his
+    # phone would be out after a restore.
+    stays = {"users", "recovery_codes", "port_status", "audit"}
+    assert hashed - set(copies.DEAD_IN_COPIES) == stays
 
 
 def test_what_a_crash_may_leave_beside_the_database_is_hidden_from_instances(

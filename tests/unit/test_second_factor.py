@@ -351,6 +351,8 @@ def test_nobody_elses_recovery_code_works(house: House, ann: User) -> None:
     other = house.turns_on(house.user("bob"))
     with pytest.raises(NotAuthenticated):
         house.comes_in(other[0])
+    hashes = {codes.hash_of_recovery(KEY, user_id, other[0]) for user_id in (1, 2)}
+    assert len(hashes) == 2, "nor where its row is given to another account"
 
 
 def test_new_recovery_codes_end_the_old_ones(house: House) -> None:
