@@ -9,7 +9,8 @@ Both start the same child, the demo. Everything is on loopback and ends with the
 
 Where times are compared, both and the bare child take turns in random order, so that other work on
 the machine falls on all; then only the ratios and the «met» of a quiet machine mean something.
-Cells are medians, lowest and highest in brackets. The whole takes some 15 minutes, ``--quick`` 7.
+Cells are medians, lowest and highest in brackets. With ``--quick`` it took 25 minutes on two busy
+processors; each row is printed when it is there.
 """
 
 from __future__ import annotations
