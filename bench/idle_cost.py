@@ -3,8 +3,9 @@
     venv/bin/python -m bench.idle_cost [--instances 0 16] [--seconds N]
 
 The real program with Caddy and real launches of the demo, which answers like ComfyUI. Prints the
-processor time of the manager and of Caddy in percent of one core. For more instances than a machine
-has memory for, and for the part of it that is the watch, see ``bench.watch_cost``.
+processor time of the manager and of Caddy in percent of one core, and their memory. For more
+instances than a machine has memory for, and for the part that is the watch, see
+``bench.watch_cost``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import contextlib
 import json
 import tempfile
 import time
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -31,8 +34,18 @@ def spent(pid: int) -> float:
     return float(times.user + times.system)
 
 
-def measure(instances: int, seconds: float) -> None:
-    """Start so many instances, wait, and print what a time without work costs."""
+@dataclass(frozen=True)
+class Cost:
+    """Parts of one core, MiB of resident memory, and of ``helpers`` (supervisors) per instance."""
+
+    manager: float
+    caddy: float
+    memory: float
+    helpers: float
+
+
+def measure(instances: int, seconds: float) -> Cost:
+    """Start so many instances, wait, and give what a time without work costs."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name, contextlib.ExitStack() as stack:
         settings = {"COMFYUI_ARGS": "--demo-zero-boot", "ISOLATION": "directories"}
         manager = ManagerProcess(Path(name), rows=max(1, instances), settings=settings)
@@ -41,14 +54,32 @@ def measure(instances: int, seconds: float) -> None:
         for n in range(instances):
             user = stack.enter_context(new_user(admin, f"bench{n}"))
             user.start()
-        assert manager.process is not None
-        caddy = json.loads((manager.data_dir / "caddy" / "caddy.json").read_text("utf-8"))
-        pids = (manager.process.pid, int(caddy["pid"]))
+        pids = core(manager)
         time.sleep(SETTLE_S)
         before = [spent(pid) for pid in pids]
         time.sleep(seconds)
         ours, theirs = ((spent(pid) - one) / seconds for pid, one in zip(pids, before, strict=True))
-    print(f"{instances:9}{ours:10.1%}{theirs:8.1%}{ours + theirs:8.1%}", flush=True)
+        others = [p for p in manager.processes() if p.pid not in pids and not is_demo(p)]
+        each = memory(p.pid for p in others) / max(1, instances)
+        return Cost(ours, theirs, memory(pids), each)
+
+
+def core(manager: ManagerProcess) -> tuple[int, int]:
+    """Give the pids of the manager and its Caddy."""
+    assert manager.process is not None
+    caddy = json.loads((manager.data_dir / "caddy" / "caddy.json").read_text("utf-8"))
+    return manager.process.pid, int(caddy["pid"])
+
+
+def is_demo(process: psutil.Process) -> bool:
+    """Tell whether a process is a user's own server, and no part of what starts it."""
+    # Whatever starts it names it too, but further on.
+    return any(word.endswith("demo/main.py") for word in process.cmdline()[:5])
+
+
+def memory(pids: Iterable[int]) -> float:
+    """Sum up resident memory, in MiB."""
+    return float(sum(psutil.Process(pid).memory_info().rss for pid in pids)) / (1 << 20)
 
 
 def main() -> None:
@@ -57,9 +88,12 @@ def main() -> None:
     parser.add_argument("--instances", type=int, nargs="+", default=[0, 16])
     parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
     given = parser.parse_args()
-    print("instances   manager   Caddy    both")
+    print("instances   manager   Caddy    both    MiB  + each")
     for instances in given.instances:
-        measure(instances, given.seconds)
+        one = measure(instances, given.seconds)
+        both = one.manager + one.caddy
+        print(f"{instances:9}{one.manager:10.1%}{one.caddy:8.1%}{both:8.1%}", end="")
+        print(f"{one.memory:7.0f}{one.helpers:8.1f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from argparse import Namespace
 
 from flask import Response
 
-_GRANDCHILD = """
+GRANDCHILD = """
 import os, signal, sys, time
 kind = int(sys.argv[1]) % 3
 if kind == 1:
@@ -47,7 +47,7 @@ def spawn_grandchildren(count: int) -> None:
     for number in range(count):
         # Every second one without the environment by which it could be recognised.
         env: dict[str, str] | None = {} if number % 2 else None
-        command = [sys.executable, "-I", "-S", "-c", _GRANDCHILD, str(number)]
+        command = [sys.executable, "-I", "-S", "-c", GRANDCHILD, str(number)]
         subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL)
 
 

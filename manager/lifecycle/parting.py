@@ -1,7 +1,8 @@
 """What is done with an instance that still answers, before it is told to end.
 
 Its queue and what it finished last are kept for its user, and it is asked to give its memory back.
-All of that within seconds: an instance that does not answer loses its queue, never its stop.
+All of that within seconds: an instance that does not answer loses its queue, never its stop. What
+was read but cannot be written, on a full disk, is held in memory and tried again meanwhile.
 """
 
 from __future__ import annotations
@@ -21,6 +22,12 @@ logger = logging.getLogger(__name__)
 
 PARTING_S = 4.0
 """How long all of it may hold up a stop at most."""
+
+AGAIN_S = 1.0
+"""Between two attempts to write a queue."""
+
+TRIES = 900
+"""Attempts, beside the first; then it is given up."""
 
 NOT_ANSWERING = frozenset({"hung", "died", "launch_failed", "overdue"})
 """Reasons to stop for which nothing need be asked."""
@@ -51,7 +58,7 @@ class Parting:
         return late or launch_id in self._done
 
     def died(self, row: Instance) -> None:
-        """Keep what was last seen in the queue of one that has died, as far as that is known."""
+        """Keep what was last seen in the queue of one that is gone without a parting."""
         launch_id = row.launch_id or ""
         last = self._comfyui.last_queue(row.address)
         if launch_id in self._begun or last is None:
@@ -70,15 +77,35 @@ class Parting:
         if whole is not None:
             self._keep_history(row)
             self._comfyui.free(row.address, row.secret)
-        self._done.add(row.launch_id or "")
+        if row.launch_id in self._begun:
+            self._done.add(row.launch_id)
 
     def _keep(self, row: Instance, queue: bytes | None) -> None:
         try:
             found = read_queue(queue or b"{}")
-            most = found[:MOST_PROMPTS]
-            self._keeper.keep(row, most, len(found) - len(most))
-        except (ManagerError, OSError, ValueError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             logger.warning("端口 %d: its queue cannot be kept: %s", row.port, error)
+            return
+        if not self._written(row, found):
+            # The stop does not wait for this: a full disk may stay full.
+            self._keeper.spawn(lambda: self._keep_later(row, found))
+
+    def _keep_later(self, row: Instance, found: list[Prompt]) -> None:
+        for _ in range(TRIES):
+            time.sleep(AGAIN_S)
+            if self._written(row, found):
+                return
+        logger.error("端口 %d: %d prompts of %s are lost", row.port, len(found), row.username)
+
+    def _written(self, row: Instance, found: list[Prompt]) -> bool:
+        """Write a queue down; tell whether nothing is left to be done."""
+        most = found[:MOST_PROMPTS]
+        try:
+            self._keeper.keep(row, most, len(found) - len(most))
+        except (ManagerError, OSError) as error:
+            logger.warning("端口 %d: its queue cannot be kept yet: %s", row.port, error)
+            return False
+        return True
 
     def _keep_history(self, row: Instance) -> None:
         history = self._comfyui.newest(row.address, row.secret)

@@ -189,6 +189,8 @@ class Steps:
                 return "saving"
             self._end(row, launch_id)
             return "ending"
+        # It may have died before the first look at its stop: then nobody has asked it.
+        self.parting.died(row)
         if not closed:
             return "closing"
         doubt = self.quarantine.doubt(row)

@@ -94,6 +94,8 @@ class Keeper:
         for gone in self._store.write(work):
             offload(kept_files.remove, folder, file_of(gone.launch_id))
         logger.info("端口 %d: %d prompts of %s are kept", row.port, len(found), row.username)
+        # It may come late, after all else of the end was told.
+        self._moves.publish(frozenset(), frozenset({one.user_id}))
 
     def keep_history(self, row: Instance, lines: Sequence[bytes]) -> None:
         """Keep what has finished last, in the place of what was kept before.

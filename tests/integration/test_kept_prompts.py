@@ -123,6 +123,21 @@ def test_what_the_operators_stop_ends_is_offered_at_the_next_start(
     assert house.a.state()["kept"]["state"] == "sent"
 
 
+def test_what_a_full_disk_refuses_is_offered_once_there_is_room(
+    tmp_path: Path, stack: ExitStack
+) -> None:
+    house = House(tmp_path, stack)
+    _queues(house, stack)
+    (folder,) = (house.manager.data_dir / "workspaces").glob("*-a-*")
+    # A folder that is not there cannot be written to either, and whoever runs this can do it.
+    folder.rename(folder.with_name("aside"))
+    house.a.stop()
+    assert house.a.state()["kept"] is None
+    folder.with_name("aside").rename(folder)
+    kept = wait_until(lambda: house.a.state()["kept"], what="what it left") or {}
+    assert (kept["state"], kept["waiting"]) == ("offered", 2)
+
+
 def test_a_hung_one_ends_in_time_without_its_queue(tmp_path: Path, stack: ExitStack) -> None:
     house = House(tmp_path, stack, COMFYUI_ARGS="--demo-zero-boot --demo-hang-http 3")
     house.a.start()

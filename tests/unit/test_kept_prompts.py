@@ -287,3 +287,39 @@ def test_one_that_died_leaves_what_was_seen_last(house: House, ann: User) -> Non
     house.step(8001)
     assert house.row(8001).state is State.FAILED
     assert [one.prompts for one in _kept(house, ann)] == [1]
+
+
+def test_so_does_one_that_dies_before_its_stop_is_looked_at(house: House, ann: User) -> None:
+    house.run(ann)
+    house.comfyui.last_queue = lambda _address: _queue([_item(1, "a")], [])  # type: ignore[method-assign,assignment]
+    house.lifecycle.stop(8001, by=ann, reason="user")
+    house.launcher.end(house.row(8001).launch_id or "", -9)
+    assert house.step(8001) == "gone"
+    assert [one.prompts for one in _kept(house, ann)] == [1]
+
+
+def test_what_cannot_be_written_is_kept_as_soon_as_it_can(
+    house: House, ann: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("manager.lifecycle.parting.AGAIN_S", 0)
+    monkeypatch.setattr("manager.lifecycle.parting.TRIES", 2)
+    waiting: list[Callable[[], None]] = []
+    house.run(ann)
+    folder = _folder(house, ann)
+    folder.rename(folder.with_name("aside"))
+    house.lifecycle.unfinished.spawn = waiting.append
+    house.comfyui.queues[8001] = _queue([_item(1, "a")], [_item(2, "b")])
+    house.lifecycle.stop(8001, by=ann, reason="user")
+    assert house.step(8001) == "saving"
+    waiting.pop()()  # which has the rest wait for the disk
+    # The stop goes on meanwhile.
+    assert house.step(8001) == "ending"
+    house.launcher.end(house.row(8001).launch_id or "", -15)
+    assert house.step(8001) == "gone"
+    assert _kept(house, ann) == []
+    folder.with_name("aside").rename(folder)
+    house.published.clear()
+    waiting.pop()()
+    assert [one.prompts for one in _kept(house, ann)] == [2]
+    assert house.published == [(frozenset(), frozenset({ann.id}))]
+    assert waiting == []

@@ -1,0 +1,1 @@
+"""JupyterHub as the peer to be compared with; see ``bench.against_jupyterhub``."""
