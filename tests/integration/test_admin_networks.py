@@ -73,7 +73,10 @@ def test_an_admin_elsewhere_is_a_user_on_every_road(tmp_path: Path) -> None:
         assert refused.status_code == 403
         assert by_token(admin, token) == 403
         assert "ADMIN_NETWORKS" in refused.json()["error"]["message"]
-        assert set(events(admin)) == {"state"}
+        heard = set(events(admin))
+        # What a busy machine has pages say comes as a difference, some time after the whole.
+        assert "state" in heard
+        assert heard <= {"state", "state_diff"}
         # What everybody may do he still may.
         assert admin.start()["port"] == manager.ports[0]
         manager.stop()
