@@ -119,7 +119,7 @@ class Accounts:
         t.sessions.add(session_id, user.id, now, expires_at, address, by_provider=by_provider)
         how = SERVICE if by_provider else ""
         t.audit.add(self._entry(user.username, "login", user.username, how, address))
-        return t.users.get(user.id) or user, session_id
+        return replace(t.users.get(user.id) or user, by_provider=by_provider), session_id
 
     def forget_attempts(self) -> None:
         """Begin to count wrong passwords anew, so that a new one can be used at once."""

@@ -165,8 +165,7 @@ def build(settings: Settings, *, starts: bool = True) -> Manager:
     """
     lock_file = claim(settings, starts=starts)
     changes, store = Changes(), Store(settings.database_path, settings.database_pool_size)
-    key = secret_key(settings.data_dir / "secret_key")
-    accounts = _accounts(settings, store, key)
+    accounts, key = _accounts(settings, store)
     gate, comfyui = _gate(settings, starts=starts), ComfyUI(len(settings.ports))
     launcher, moves = make_launcher(settings, starts), Moves(settings, store, changes)
     load, history, disk = _load(settings), CardHistory(store), _disk(settings, store, changes)
@@ -202,11 +201,12 @@ def _metrics_token(data_dir: Path) -> str:
     return secret_key(data_dir / "metrics_token", readable=True).decode()
 
 
-def _accounts(settings: Settings, store: Store, key: bytes) -> Accounts:
-    """Make the accounts, with an admin among them."""
+def _accounts(settings: Settings, store: Store) -> tuple[Accounts, bytes]:
+    """Make the accounts, with an admin among them, and the key that signs what browsers keep."""
+    key = secret_key(settings.data_dir / "secret_key")
     accounts = Accounts(settings, store, key=key)
     accounts.ensure_admin()
-    return accounts
+    return accounts, key
 
 
 def _gate(settings: Settings, *, starts: bool) -> Gate:

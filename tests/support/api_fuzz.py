@@ -43,7 +43,7 @@ from manager.web.doctor import EXTENSION as DOCTOR
 from manager.web.guard import SAFE_METHODS
 from tests.support.house import House
 from tests.support.stand_ins import IDLE
-from tests.support.web import Fixed, Follower, Health, Load, Still
+from tests.support.web import Care, Fixed, Follower, Health, Load, Still
 
 ORIGIN = "http://localhost"
 PICTURE = "a picture.png"
@@ -111,6 +111,7 @@ class World:
             announcements=Announcements(store, house.clock),
             audit=AuditTrail(store),
             disk=DiskUses(settings, store),
+            care=Care(),
             secret_key=b"k" * 32,
             measures=Measures(),
             metrics_token="m" * 64,

@@ -145,6 +145,21 @@ def test_an_account_without_a_password_opens_by_none_until_an_admin_sets_one(
     assert here.must_change_password
 
 
+def test_a_second_factor_is_wanted_of_passwords_and_not_of_who_comes_by_a_provider(
+    make: Make,
+) -> None:
+    accounts = make(oidc_create_users=True, admin_second_factor="required")
+    ann, sid = accounts.sign_ins.comes_in(person("1", is_admin=True), ADDRESS)
+    assert ann.is_admin
+    by_provider = accounts.who(sid, ADDRESS)
+    assert by_provider is not None
+    assert (by_provider.is_admin, by_provider.must_set_second_factor) == (True, False)
+    given = accounts.reset_password(admin_of(accounts), ann.id)
+    by_password = accounts.who(accounts.login("ann", given, ADDRESS)[1], ADDRESS)
+    assert by_password is not None
+    assert (by_password.is_admin, by_password.must_set_second_factor) == (False, True)
+
+
 def test_a_disabled_account_is_not_opened_nor_tied(make: Make) -> None:
     accounts = make()
     admin = admin_of(accounts)
