@@ -135,10 +135,10 @@ WORDS = {
         "explain": "They take 1.5 GiB, and 1.0 GiB is what you may have.",
     },
     "zh_CN": {
-        "near": "你的文件已占用上限 1.0 GiB 的 95%。",
+        "near": "您的文件已占用上限 1.0 GiB 的 95%。",
         "over": "在降到上限以下之前不能再启动 ComfyUI",
         "do": "请在下方“最近的图片”中删除不再需要的文件",
-        "full": "你的文件占用空间过多",
+        "full": "您的文件占用空间过多",
         "explain": "文件占用 1.5 GiB，上限为 1.0 GiB。",
     },
 }
