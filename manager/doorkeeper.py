@@ -6,6 +6,7 @@ A wrong name and a wrong password cost the same time and get the same answer.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from manager import credentials
@@ -19,8 +20,8 @@ logger = logging.getLogger(__name__)
 REFUSED: Final = "login refused from %s (%s)"
 """What ``deploy/fail2ban`` reads. No name: a visitor can type anything there, an address too."""
 
-OWN_PAGES: Final = "password change"
-"""Stands in the count for the address of who is logged in already."""
+MISTAKEN: Final = "user %d is logged in and has given a wrong %s"
+"""Nothing for fail2ban: whoever it is has come in before."""
 
 
 class Doorkeeper:
@@ -62,11 +63,12 @@ class Doorkeeper:
             NotAuthenticated: it is wrong.
             TooManyAttempts: too many wrong ones.
         """
-        self.throttle.attempt(user.username, OWN_PAGES)
+        self.throttle.attempt(user.username, _own_place(user))
         stored = self._store.read(lambda t: t.users.password_hash(user.id))
         if not credentials.matches(stored, password):
+            logger.warning(MISTAKEN, user.id, "password")
             raise NotAuthenticated("the current password is wrong", reason="wrong_password")
-        self.throttle.succeeded(user.username, OWN_PAGES)
+        self.throttle.succeeded(user.username, _own_place(user))
 
     def code_attempt(self, username: str, address: str, *, digits: bool) -> None:
         """Count a try of a code, before it is looked at; ``digits``: of a phone's, so guessable.
@@ -75,11 +77,8 @@ class Doorkeeper:
             TooManyAttempts: too many tries of this name or from this address.
         """
         known = self._store.read(lambda t: t.audit.logged_in_from(username, address))
-        known = known or address == OWN_PAGES
         try:
-            self.throttle.attempt(username, address, known=known)
-            if digits:
-                self.throttle.attempt_code(username, address, known=known)
+            self._count_code(username, address, digits=digits, known=known)
         except TooManyAttempts:
             self._log(address, "too often")
             raise
@@ -93,9 +92,27 @@ class Doorkeeper:
         self.throttle.succeeded(username, address)
         self.throttle.code_succeeded(username, address)
 
+    def confirm_code(self, user: User, is_right: Callable[[], bool], *, digits: bool) -> None:
+        """Ask somebody who is logged in for a code; see ``code_attempt``.
+
+        Raises:
+            NotAuthenticated: it is wrong.
+            TooManyAttempts: too many wrong ones.
+        """
+        place = _own_place(user)
+        self._count_code(user.username, place, digits=digits, known=True)
+        if not is_right():
+            logger.warning(MISTAKEN, user.id, "code")
+            raise NotAuthenticated("this code is not right", reason="code")
+        self.code_right(user.username, place)
+
+    def _count_code(self, username: str, place: str, *, digits: bool, known: bool) -> None:
+        self.throttle.attempt(username, place, known=known)
+        if digits:
+            self.throttle.attempt_code(username, place, known=known)
+
     def _log(self, address: str, why: str) -> None:
-        if address != OWN_PAGES:
-            logger.warning(REFUSED, address, why)
+        logger.warning(REFUSED, address, why)
 
     def wrong_token(self, address: str) -> None:
         """Count a wrong API token from an address; they share its tries with passwords.
@@ -125,3 +142,11 @@ class Doorkeeper:
     def forget(self) -> None:
         """Begin to count tries anew."""
         self.throttle = Throttle()
+
+
+def _own_place(user: User) -> str:
+    """Give what stands in the count for the address of who is logged in already.
+
+    Each has an own one: what somebody tries keeps nobody else from the own password.
+    """
+    return f"own pages of {user.id}"

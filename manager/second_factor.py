@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from manager import one_time_codes as codes
-from manager.doorkeeper import OWN_PAGES, Doorkeeper
+from manager.doorkeeper import Doorkeeper
 from manager.errors import BadInput, CodeRequired, Conflict, NotAuthenticated, NotFound
 from manager.factor_records import SecondFactor, Setup
 from manager.records import AuditEntry, User
@@ -246,10 +246,7 @@ class SecondFactors:
     def _confirm(self, user: User, password: str, given: str) -> None:
         self._door.confirm(user, password)
         digits = codes.code_in(given) is not None
-        self._door.code_attempt(user.username, OWN_PAGES, digits=digits)
-        if not self._spent(user, given, ""):
-            raise NotAuthenticated("this code is not right", reason="code")
-        self._door.code_right(user.username, OWN_PAGES)
+        self._door.confirm_code(user, lambda: self._spent(user, given, ""), digits=digits)
 
     def _spent(self, user: User, given: str, address: str) -> bool:
         """Use a code up, if it is right; two at once cannot use the same one."""

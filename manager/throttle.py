@@ -1,5 +1,7 @@
 """How often somebody may try a password: per name and address, per name, and per address.
 
+Of IPv6 an address is the /64 that one subscriber has all of.
+
 Counted before the password is looked at, so that many tries at once do not slip through. A name
 alone has a generous limit: else anybody could lock its owner out.
 """
@@ -18,6 +20,7 @@ from limits import (
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
+from manager.crowd import subscriber
 from manager.errors import TooManyAttempts
 
 PER_PAIR = RateLimitItemPerMinute(6)
@@ -45,7 +48,8 @@ class Throttle:
         Raises:
             TooManyAttempts: with the seconds until the next one is allowed.
         """
-        limits = [(PER_PAIR, ("pair", username, address)), (PER_ADDRESS, ("address", address))]
+        who = subscriber(address)
+        limits = [(PER_PAIR, ("pair", username, who)), (PER_ADDRESS, ("address", who))]
         if not known:
             limits.append((PER_NAME, ("name", username)))
         _refuse_for(max(self._hit(limit, *key) for limit, key in limits))
@@ -56,7 +60,7 @@ class Throttle:
         Raises:
             TooManyAttempts: with the seconds until the next one is allowed.
         """
-        _refuse_for(self._hit(CODES_PER_PAIR, "codes", username, address))
+        _refuse_for(self._hit(CODES_PER_PAIR, "codes", username, subscriber(address)))
         if not known:
             # What the first refuses does not count here: it would only keep the owner waiting.
             _refuse_for(self._hit(CODES_PER_NAME, "codes", username))
@@ -67,15 +71,15 @@ class Throttle:
         Raises:
             TooManyAttempts: with the seconds until the next one is allowed.
         """
-        _refuse_for(self._hit(PER_ADDRESS, "address", address))
+        _refuse_for(self._hit(PER_ADDRESS, "address", subscriber(address)))
 
     def succeeded(self, username: str, address: str) -> None:
         """Forget the wrong tries of somebody who then knew the password."""
-        self._limiter.clear(PER_PAIR, "pair", username, address)
+        self._limiter.clear(PER_PAIR, "pair", username, subscriber(address))
 
     def code_succeeded(self, username: str, address: str) -> None:
         """Forget the wrong codes of somebody who then knew the right one."""
-        self._limiter.clear(CODES_PER_PAIR, "codes", username, address)
+        self._limiter.clear(CODES_PER_PAIR, "codes", username, subscriber(address))
 
     def _hit(self, limit: RateLimitItem, *key: str) -> int:
         """Count one try; give the seconds until it is allowed, 0 where it is."""

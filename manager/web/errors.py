@@ -119,7 +119,8 @@ def _fault(code: str, error: BaseException, status: int) -> ResponseReturnValue:
         number,
         user.id if user else None,
         request.method,
-        request.path,
+        # No visitor ends a line of the log and writes one of his own.
+        repr(request.path)[1:-1],
         error,
         exc_info=error,
     )

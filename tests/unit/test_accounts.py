@@ -160,6 +160,32 @@ def test_who_tries_a_name_from_everywhere_does_not_keep_its_owner_out(accounts: 
         accounts.login("admin", "wrong", HERE)
 
 
+def test_who_mistypes_a_password_on_the_own_page_keeps_nobody_else_from_it(
+    accounts: Accounts, caplog: pytest.LogCaptureFixture
+) -> None:
+    admin, sid = accounts.login("admin", "admin123", HERE)
+    users = [accounts.create_user(admin, f"user{n}", "a long password") for n in range(2)]
+    with pytest.raises(TooManyAttempts):
+        for _ in range(100):
+            with pytest.raises(NotAuthenticated):
+                accounts.change_password(users[0], "wrong", "another one", keep_sid=sid)
+    for _ in range(100):
+        with pytest.raises(TooManyAttempts):
+            accounts.change_password(users[0], "wrong", "another one", keep_sid=sid)
+    accounts.change_password(users[1], "a long password", "another one", keep_sid=sid)
+    told = f"user {users[0].id} is logged in and has given a wrong password"
+    assert caplog.messages.count(told) == 6
+
+
+def test_all_of_a_subscribers_ipv6_addresses_are_one(accounts: Accounts) -> None:
+    with pytest.raises(TooManyAttempts):
+        for number in range(100):
+            with pytest.raises(NotAuthenticated):
+                accounts.login(f"nobody{number}", "wrong", f"2001:db8:1:2::{number:x}")
+    with pytest.raises(NotAuthenticated):
+        accounts.login("nobody", "wrong", "2001:db8:1:3::1")
+
+
 def test_a_full_line_of_strangers_is_refused_and_holds_up_nobody_who_is_known(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

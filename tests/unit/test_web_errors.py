@@ -76,6 +76,22 @@ def test_a_fault_says_only_a_number_that_the_log_has_too(
     assert "disk full" in caplog.text
 
 
+def test_no_visitor_writes_a_line_of_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = Site(tmp_path)
+
+    @site.app.get("/boom/<path:more>")
+    def boom(more: str) -> str:
+        raise errors.StoreFailed(f"{len(more)} is too long")
+
+    with caplog.at_level(logging.ERROR, "manager.web.errors"):
+        site.visitor("ann").get("/boom/%0Alogin%20refused%20from%20192.0.2.1%20(wrong)/%E5%9B%BE")
+    message = caplog.messages[-1]
+    assert "\n" not in message
+    assert "(wrong)/图" in message
+
+
 def test_a_bug_is_a_fault_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     site = Site(tmp_path)
 
