@@ -1,5 +1,6 @@
 """The entry of ComfyUI Multi-User Manager: settings, the runtime's patch, then the command."""
 
+import os
 import sys
 
 from manager import runtime, settings
@@ -10,6 +11,8 @@ FOREGROUND_COMMANDS: tuple[list[str], ...] = ([], ["serve"])
 
 def main(arguments: list[str]) -> int:
     """Run one of the operator's commands and give its exit code."""
+    # What this program writes is for its own account, unless it says otherwise.
+    os.umask(0o077)
     try:
         in_force = settings.load()
     except SettingsError as error:

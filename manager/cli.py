@@ -58,7 +58,6 @@ STEP_S = 0.1
 def main(settings: Settings, arguments: Sequence[str]) -> int:
     """Run one command and give its exit code."""
     given = _parser().parse_args(arguments)
-    os.umask(0o077)
     try:
         code: int = given.run(settings, given)
     except SettingsError as error:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from manager import cli, settings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MODULES = sorted((ROOT / "manager").rglob("*.py"))
@@ -84,3 +87,13 @@ def test_html_stays_in_templates() -> None:
         text = path.read_text(encoding="utf-8").lower()
         assert "<div" not in text, path
         assert "<!doctype" not in text, path
+
+
+def test_the_command_line_leaves_its_caller_as_it_was(capsys: pytest.CaptureFixture[str]) -> None:
+    """The entry sets what the process creates; whoever imports the commands keeps his own."""
+    before = os.umask(0o022)
+    try:
+        assert cli.main(settings.defaults(), ["check"]) == 0, capsys.readouterr()
+        assert os.umask(0o022) == 0o022
+    finally:
+        os.umask(before)
