@@ -9,27 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from manager.progress import Progress
 from manager.states import State
 from manager.web import views
 from manager.web.progress import STILL_AFTER_S
+from tests.support import states
 from tests.support.web import Reading, Site
 
 TITLE = "Sampler <of mine>"
-WORK = Progress(
-    launch_id="launch-8001",
-    told=True,
-    prompt=2,
-    class_type="KSampler",
-    title=TITLE,
-    step=5,
-    steps=20,
-    percent=42,
-    finished=3,
-    nodes=8,
-    seconds=61.7,
-    progressed_at=0.0,
-)
+WORK = replace(states.WORK, title=TITLE)
 
 
 @pytest.fixture
