@@ -7,13 +7,12 @@ once in ``FLUSH_S``, in one transaction, and then only what is new.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from manager.cards.reading import Reading
-from manager.errors import ManagerError
+from manager.gathering import Gathering
 from manager.spans import METRICS, Extent, Span, merge
 from manager.store import Store, Tables
 
@@ -45,17 +44,14 @@ PERIODS = {
 }
 
 
-class CardHistory:
+class CardHistory(Gathering[tuple[int, int], Span]):
     """What the cards showed."""
 
     def __init__(self, store: Store, began_at: float | None = None) -> None:
         """Begin at a time (UTC epoch seconds), now by default, with nothing to write."""
-        self._store = store
-        self._lock = threading.Lock()
-        self._waiting: dict[tuple[int, int], Span] = {}
+        super().__init__(store, _write, _note)
         began_at = time.time() if began_at is None else began_at
         self._flush_at = began_at + FLUSH_S
-        self._problem = ""
 
     def take(self, readings: Iterable[Reading], at: float) -> None:
         """Count in one look at the cards, ``at`` in UTC epoch seconds; now and then, write."""
@@ -67,29 +63,11 @@ class CardHistory:
                     before = self._waiting.get((one.device, minute))
                     both = [span] if before is None else [before, span]
                     self._waiting[one.device, minute] = merge(both, MINUTE_S)[0]
-            while len(self._waiting) > MOST_WAITING:
-                del self._waiting[next(iter(self._waiting))]
+            self._keep_newest(MOST_WAITING)
         # A clock that was set back must not stop the writing for hours.
         if at >= self._flush_at or at < self._flush_at - 2 * FLUSH_S:
             self._flush_at = at + FLUSH_S
             self.flush(minute)
-
-    def flush(self, before: float = float("inf")) -> None:
-        """Write the minutes that began before a time; all of them at the end."""
-        with self._lock:
-            ready = {place: span for place, span in self._waiting.items() if span.at < before}
-        if not ready:
-            return
-        try:
-            self._store.write(lambda tables: _write(tables, list(ready.values())))
-        except ManagerError as error:
-            self._note(str(error))
-            return
-        self._note("")
-        with self._lock:
-            for place, span in ready.items():
-                if self._waiting.get(place) is span:
-                    del self._waiting[place]
 
     def spans(self, device: int, period: Period, now: float) -> list[Span]:
         """Give a device's spans up to ``now``, the oldest first; without those that have none.
@@ -122,14 +100,6 @@ class CardHistory:
             lambda tables: tables.card_history.use(QUARTER_S, span_s, shift, since)
         )
 
-    def _note(self, problem: str) -> None:
-        if problem != self._problem:
-            if problem:
-                logger.error("cards: their history cannot be written: %s", problem)
-            else:
-                logger.info("cards: their history is written again")
-            self._problem = problem
-
 
 def _of(one: Reading, minute: int) -> Span | None:
     if one.unknown:
@@ -157,3 +127,10 @@ def _write(tables: Tables, spans: list[Span]) -> None:
     table.add(merge(table.all_of(MINUTE_S, since, until), QUARTER_S))
     for seconds, kept_s in KEPT_S.items():
         table.prune(seconds, newest - kept_s)
+
+
+def _note(problem: str) -> None:
+    if problem:
+        logger.error("cards: their history cannot be written: %s", problem)
+    else:
+        logger.info("cards: their history is written again")

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from manager.errors import ManagerError
+from manager.gathering import Gathering
 from manager.records import Waiting
 from manager.spans import LineSpan
 from manager.store import Store, Tables
@@ -50,16 +51,13 @@ PERIODS = {
 }
 
 
-class LineHistory:
+class LineHistory(Gathering[int, LineSpan]):
     """How long the line was."""
 
     def __init__(self, store: Store, line: Callable[[], Sequence[Waiting]]) -> None:
         """Bind; ``line`` lists who waits."""
-        self._store = store
+        super().__init__(store, _write, _note)
         self._line = line
-        self._lock = threading.Lock()
-        self._waiting: dict[int, LineSpan] = {}
-        self._problem = ""
 
     def run(self, stop: threading.Event) -> None:
         """Look until told to stop."""
@@ -79,29 +77,10 @@ class LineHistory:
         with self._lock:
             before = self._waiting.get(quarter)
             self._waiting[quarter] = seen if before is None else before.joined(seen)
-            while len(self._waiting) > MOST_WAITING:
-                del self._waiting[next(iter(self._waiting))]
+            self._keep_newest(MOST_WAITING)
             over = [span for begin, span in self._waiting.items() if begin < quarter]
         if len(over) > MOST_QUIET or any(span.length_high for span in over):
             self.flush(quarter)
-
-    def flush(self, before: float = float("inf")) -> None:
-        """Write the quarters that began before a time; all of them at the end."""
-        with self._lock:
-            ready = {at: span for at, span in self._waiting.items() if at < before}
-        if not ready:
-            return
-        try:
-            self._store.write(lambda tables: _write(tables, list(ready.values())))
-        except ManagerError as error:
-            self._note(str(error))
-            return
-        self._note("")
-        with self._lock:
-            for at, span in ready.items():
-                # A look in the meantime may have counted on, or dropped the oldest.
-                if self._waiting.get(at) is span:
-                    del self._waiting[at]
 
     def spans(self, period: Period, now: float) -> list[LineSpan]:
         """Give the spans up to ``now``, the oldest first; without those of which nothing is known.
@@ -131,14 +110,6 @@ class LineHistory:
                 joined[longer.at] = longer if before is None else before.joined(longer)
         return [joined[at] for at in sorted(joined)]
 
-    def _note(self, problem: str) -> None:
-        if problem != self._problem:
-            if problem:
-                logger.error("the line's history cannot be kept: %s", problem)
-            else:
-                logger.info("the line's history is kept again")
-            self._problem = problem
-
 
 def _write(tables: Tables, spans: list[LineSpan]) -> None:
     """Write quarters, join those of whole longer spans, and forget what is old."""
@@ -148,3 +119,10 @@ def _write(tables: Tables, spans: list[LineSpan]) -> None:
     table.thin_out(QUARTER_S, LONG_S, newest // LONG_S * LONG_S)
     for seconds, kept_s in KEPT_S.items():
         table.prune(seconds, newest - kept_s)
+
+
+def _note(problem: str) -> None:
+    if problem:
+        logger.error("the line's history cannot be kept: %s", problem)
+    else:
+        logger.info("the line's history is kept again")
