@@ -22,6 +22,7 @@ ManagerError
     ├── LostRace             a row was not in the state the caller had read
     ├── IllegalTransition    a state and an event that the table does not know
     ├── LaunchFailed         a process could not be started
+    ├── EngineSilent         nobody can tell whether an engine took a launch; it is asked again
     ├── WorkspaceFailed      a user's directory cannot be made or written
     ├── GateFailed           Caddy refused a configuration or does not run
     └── AlreadyServing       another manager holds this data directory
@@ -196,6 +197,12 @@ class LaunchFailed(Fault):
     """A process could not be started."""
 
     code = "launch_failed"
+
+
+class EngineSilent(Fault):
+    """An engine of a cluster did not say whether it took a launch; it has to be asked again."""
+
+    code = "engine_silent"
 
 
 class WorkspaceFailed(Fault):
