@@ -56,7 +56,7 @@ SHELL_SIGNALS = 128
 """Bubblewrap reports a program that a signal ended as shells do: this and the signal's number."""
 
 ORPHAN_GRACE_S = 5.0
-"""Time the child has for a polite end when the supervisor has lost the parent it must not outlive."""
+"""Time the child has for a polite end when the parent that must not be outlived is gone."""
 
 PR_SET_CHILD_SUBREAPER = 36
 LOCK_ATTEMPTS = 200

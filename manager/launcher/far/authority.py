@@ -96,7 +96,9 @@ class Authority:
     def _make(self) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
         key = ec.generate_private_key(ec.SECP256R1())
         own = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ComfyUI Manager instances")])
-        only = x509.NameConstraints(permitted_subtrees=[x509.DNSName(DOMAIN)], excluded_subtrees=[])
+        only = x509.NameConstraints(
+            permitted_subtrees=[x509.DNSName(DOMAIN)], excluded_subtrees=None
+        )
         signed = (
             _builder("ComfyUI Manager instances", own, key)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
