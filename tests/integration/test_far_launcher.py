@@ -178,7 +178,7 @@ def test_a_manager_that_is_killed_between_disk_and_engine(house: Cluster) -> Non
         raise Killed
 
     launcher = house.launcher()
-    launcher._jobs.submit = killed  # type: ignore[assignment, method-assign]
+    launcher._jobs.submit = killed  # type: ignore[method-assign]
     with pytest.raises(Killed):
         launcher.start(one())
     # And once more before all was on the disk.

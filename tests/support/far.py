@@ -168,14 +168,13 @@ class Cluster:
 
     def pid(self, launch_id: str) -> int:
         """Give the process number of a launch's program on its node."""
-        return int(wait_until(lambda: claims.read(self.runs_dir / launch_id).get("pid")))
+        wait_until(lambda: "pid" in claims.read(self.runs_dir / launch_id), what="a claim")
+        return int(claims.read(self.runs_dir / launch_id)["pid"])
 
     def supervisor(self, launch_id: str) -> int:
-        def found() -> int | None:
-            record = claims.read_file(self.runs_dir / launch_id / "record")
-            return int(record["supervisor"][0]) if "child" in record else None
-
-        return wait_until(found, what="a record")
+        record = self.runs_dir / launch_id / "record"
+        wait_until(lambda: "child" in claims.read_file(record), what="a record")
+        return int(claims.read_file(record)["supervisor"][0])
 
     def main(self, launch_id: str) -> int:
         self.supervisor(launch_id)
