@@ -205,12 +205,12 @@ class Quarantine:
                 return f"another program listens on port {address.port} of {address.host}"
         row = self._settings.row(port)
         path = handles.node(cards.kind_in_force(self._settings), row.device)
-        if path is not None:
-            holders = self._launcher.holders(launch_id, path)
-            if holders is None:
-                return f"nobody can tell who has {path} open"
-            if holders:
-                return f"{path} is still open in process {', '.join(map(str, holders))}"
+        holders = self._launcher.holders(launch_id, path)
+        named = path or "its card"
+        if holders is None:
+            return f"nobody can tell who has {named} open"
+        if holders:
+            return f"{named} is still open in process {', '.join(map(str, holders))}"
         state = self._sampler.state(row.device)
         since = self._gone_at.get(launch_id, float("-inf"))
         return None if state is None else left_behind(state, since)

@@ -162,8 +162,7 @@ class Cluster:
             self.engine,
             place=self.place,
             authority=self.authority,
-            python=sys.executable,
-            **more,  # type: ignore[arg-type]
+            **{"python": sys.executable, **more},  # type: ignore[arg-type]
         )
 
     def pid(self, launch_id: str) -> int:
