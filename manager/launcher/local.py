@@ -198,10 +198,8 @@ class LocalLauncher:
 
     def holders(self, launch_id: str, device: Path | None) -> builtins.list[int] | None:
         """List who has a device open and may have come from a launch whose tree is gone."""
-        if device is None:
-            return []
         try:
-            found = offload(devices.openers, device)
+            found = offload(devices.openers, device) if device else []
             return offload(trees.suspects, self._run(launch_id), launch_id, found)
         except OSError:
             return None
