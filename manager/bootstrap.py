@@ -16,7 +16,6 @@ from typing import IO
 
 from manager import cards
 from manager.accounts import Accounts
-from manager.addresses import AUTHORITY
 from manager.announcements import Announcements
 from manager.api_tokens import ApiTokens
 from manager.audit import AuditTrail
@@ -167,8 +166,7 @@ def build(settings: Settings, *, starts: bool = True) -> Manager:
     lock_file = claim(settings, starts=starts)
     changes, store = Changes(), Store(settings.database_path, settings.database_pool_size)
     accounts, key = _accounts(settings, store)
-    gate = _gate(settings, starts=starts)
-    comfyui = ComfyUI(len(settings.ports), settings.data_dir / AUTHORITY)
+    gate, comfyui = _gate(settings, starts=starts), ComfyUI(len(settings.ports), settings.data_dir)
     launcher, moves = make_launcher(settings, starts), Moves(settings, store, changes)
     load, history, disk = _load(settings), CardHistory(store), _disk(settings, store, changes)
     sampler = for_table(settings, launch_of, load.slowdown, history.take)
@@ -193,10 +191,14 @@ def build(settings: Settings, *, starts: bool = True) -> Manager:
         care=care_for(settings, store, lifecycle, gate, load, disk, starts=starts),
         secret_key=key,
         measures=_measured(moves, watch, gate),
-        metrics_token=secret_key(settings.data_dir / "metrics_token", readable=True).decode(),
+        metrics_token=_metrics_token(settings.data_dir),
         changes=changes,
         _lock_file=lock_file,
     )
+
+
+def _metrics_token(data_dir: Path) -> str:
+    return secret_key(data_dir / "metrics_token", readable=True).decode()
 
 
 def _accounts(settings: Settings, store: Store) -> tuple[Accounts, bytes]:
