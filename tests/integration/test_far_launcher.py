@@ -192,8 +192,7 @@ def test_the_same_look_at_a_tree_is_not_told_twice(house: Cluster) -> None:
     # Stopped, its program makes no new look.
     stopped = psutil.Process(house.pid(ONE))
     stopped.suspend()
-    while launcher.activity(ONE) is not None:
-        pass
+    launcher.activity(ONE)
     assert launcher.activity(ONE) is None
     stopped.resume()
     wait_until(lambda: launcher.activity(ONE), what="a new look")
