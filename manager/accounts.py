@@ -164,7 +164,7 @@ class Accounts:
         self._door.confirm(user, old)
         if new == old:
             raise BadInput("the new password must differ from the old one", reason="same_password")
-        check_password(user.username, new)
+        check_password(user.username, new, self._settings.external_ip)
         hashed = credentials.hash_password(new)
 
         def work(t: Tables) -> None:
@@ -273,7 +273,8 @@ class Accounts:
             BadInput: the password is not allowed.
         """
         if password is not None:
-            check_password(self.user(user_id).username, password)
+            name = self.user(user_id).username
+            check_password(name, password, self._settings.external_ip)
         password = password or credentials.new_password()
         hashed = credentials.hash_password(password)
 

@@ -172,7 +172,7 @@ def reset_second_factor(settings: Settings, given: argparse.Namespace) -> int:
 
 def import_users(settings: Settings, given: argparse.Namespace) -> int:
     """Make the accounts of a table; passwords made here go to standard output, as CSV."""
-    rows = roster.read(_text(given.file))
+    rows = roster.read(_text(given.file), settings.external_ip)
     ports = [row.port for row in settings.ports]
     made = csv.writer(sys.stdout)
     with opened(settings) as accounts:
