@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from manager import cards
+from manager import cards, modes
 from manager.accounts import Accounts
 from manager.announcements import Announcements
 from manager.api_tokens import ApiTokens
@@ -296,5 +296,4 @@ def _ours(settings: Settings) -> tuple[Path, ...]:
     """List what no instance may see."""
     ours = (settings.data_dir, settings.database_path, settings.caddyfile, settings.log_path)
     key = (settings.tls_key,) if settings.tls == "files" else ()
-    shared = (settings.oidc_client_secret_file,) if settings.oidc_issuer else ()
-    return (*ours, *key, settings.webhooks_file, *shared, *PROJECT_SECRETS)
+    return (*ours, *key, *modes.operators_secrets(settings), *PROJECT_SECRETS)

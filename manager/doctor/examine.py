@@ -38,6 +38,7 @@ def examine(settings: Settings, running: identity.Identity | None, address: str)
         *places.disk(settings),
         *places.database(settings),
         *places.clock(settings),
+        *places.first_password(settings),
         *machine.memory(),
         *machine.limits(),
         *machine.isolation(settings),

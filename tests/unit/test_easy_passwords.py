@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -24,9 +25,10 @@ EASY = "Passw0rd2024!"
 
 @pytest.fixture
 def accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Accounts]:
-    cheap = {"method": "pbkdf2:sha256:1"}
     monkeypatch.setattr(
-        credentials, "hash_password", lambda password: generate_password_hash(password, **cheap)
+        credentials,
+        "hash_password",
+        lambda password: generate_password_hash(password, "pbkdf2:sha256:1"),
     )
     monkeypatch.setenv("EXTERNAL_IP", "gpu.example.org")
     store = Store(tmp_path / "manager.db", 1)
@@ -78,7 +80,7 @@ def test_enough_of_the_listed_passwords_are_long_enough_to_be_chosen() -> None:
 
 def test_no_password_that_is_made_here_is_easy(monkeypatch: pytest.MonkeyPatch) -> None:
     letters = iter("passwordpasswo" + "xK9mQ2vTr4bdaE")
-    monkeypatch.setattr(credentials.secrets, "choice", lambda _letters: next(letters))
+    monkeypatch.setattr(secrets, "choice", lambda _letters: next(letters))
     monkeypatch.setattr(easy_passwords, "is_easy", lambda made, _words: made.startswith("pass"))
     assert credentials.new_password() == "xK9mQ2vTr4bdaE"
 
