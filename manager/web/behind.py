@@ -51,7 +51,7 @@ class BehindCaddy:
         address = str(environ.pop(_ADDRESS, ""))
         # A list of several addresses was not made by our Caddy.
         if not hmac.compare_digest(shown, self._secret) or not is_address(address):
-            start_response("403 Forbidden", [("Content-Type", "text/plain")])
+            start_response("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
             return [b"Only the manager's own Caddy may ask here."]
         environ["REMOTE_ADDR"] = address
         environ["wsgi.url_scheme"] = "https"

@@ -13,12 +13,14 @@ from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from manager import runtime
+from manager.answer_headers import HEADERS
 from manager.crowd import Crowd
 from manager.errors import SettingsError
 from manager.gate import page
 from manager.settings import Settings
 from manager.web.app import create_app
 from manager.web.behind import BehindCaddy
+from manager.web.headed import Headed
 from manager.web.house import Manager
 from manager.web.live import Live
 from manager.web.services import EXTENSION
@@ -81,6 +83,7 @@ def serve(manager: Manager) -> Server:
     app.wsgi_app = Turnstile(app.wsgi_app, limit, socketio)  # type: ignore[method-assign]
     if behind_caddy:
         app.wsgi_app = BehindCaddy(app.wsgi_app, page.secret(settings))  # type: ignore[method-assign]
+    app.wsgi_app = Headed(app.wsgi_app)  # type: ignore[method-assign]
     live: Live = app.extensions[EXTENSION].live
     telling = threading.Thread(target=live.run, name="telling", daemon=True)
     telling.start()
@@ -166,6 +169,21 @@ class _QuietHandler(WSGIRequestHandler):
     """Werkzeug's handler without a line for each request; HTTP/1.1 for kept connections."""
 
     protocol_version = "HTTP/1.1"
+    # Else a line that is none is refused as in HTTP/0.9, without a head.
+    default_request_version = "HTTP/1.0"
+    _own_refusal = False
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Refuse a head that is none, with the headers of every other answer."""
+        self._own_refusal = True
+        super().send_error(code, message, explain)
+
+    def end_headers(self) -> None:
+        """End the head; the application's has all of them already."""
+        if self._own_refusal:
+            for name, value in HEADERS.items():
+                self.send_header(name, value)
+        super().end_headers()
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Log nothing."""
