@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 from flask import Flask, request, session
@@ -48,6 +49,8 @@ def create_socketio(app: Flask, manager: Manager) -> SocketIO:
         engineio_logger=_library_log(),
     )
 
+    _limit_messages(socketio)
+
     @socketio.on("connect")
     def on_connect(_auth: object = None) -> None:
         if is_doubled(request.environ, app.config["SESSION_COOKIE_NAME"]):
@@ -70,6 +73,18 @@ def create_socketio(app: Flask, manager: Manager) -> SocketIO:
     )
     manager.on_change(live.changed)
     return socketio
+
+
+def _limit_messages(socketio: SocketIO) -> None:
+    """Have no message be kept that is too long, in however many frames it comes.
+
+    Engine.IO looks at its length when all of it is there; eventlet's own websockets are limited by
+    ``green_http``.
+    """
+    if runtime.mode() == "threading":
+        engine: Any = socketio.server.eio  # type: ignore[attr-defined]
+        kind = partial(engine._async["websocket"], max_message_size=MAX_MESSAGE_BYTES)
+        engine._async = {**engine._async, "websocket": kind}
 
 
 def _library_log() -> logging.Logger:
