@@ -205,6 +205,7 @@ run_tests() {
   "$PY" -m ruff check .
   "$PY" -m mypy
   "$PY" venv/bin/lint-imports
+  "$PY" -m tests.support.audit # what is known against our packages, where a database can be reached
   # Two at a time, a file as a whole: most tests wait for processes. -n 0 behind it: one by one.
   exec "$PY" -m pytest -n 2 --dist loadfile "${layers[@]}" "$@"
 }

@@ -33,7 +33,7 @@ MOST_FRAMES = 64
 PAUSE_S = 0.1
 UNREAD_BYTES = 64 << 10
 
-_NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _PASSING = frozenset({errno.ECONNABORTED, errno.ECONNRESET, errno.EPROTO, errno.EPERM, errno.EINTR})
 
 TOO_MANY = "Too many connections from this address. / 来自此地址的连接过多。\n".encode()
@@ -75,7 +75,7 @@ class Door:
             try:
                 accepted, address = self._listener.accept()
             except OSError as error:
-                if error.errno in _NO_ROOM:
+                if error.errno in NO_ROOM:
                     self._no_room(error)
                     time.sleep(PAUSE_S)
                 elif error.errno not in _PASSING:
@@ -83,7 +83,7 @@ class Door:
                 continue
             if self._crowd.enter(name_of(address)):
                 return accepted, address
-            _refuse(accepted)
+            refuse(accepted)
 
 
 def name_of(address: object) -> str:
@@ -91,7 +91,7 @@ def name_of(address: object) -> str:
     return str(address[0]) if isinstance(address, tuple) else ""
 
 
-def _refuse(accepted: socket.socket) -> None:
+def refuse(accepted: socket.socket) -> None:
     """Say why, and let it go, without a wait for who does not listen."""
     try:
         accepted.setblocking(False)
@@ -168,6 +168,7 @@ class _WithHeads:
 
     # Who names none gets a head all the same, and so do refusals of a line that is none.
     default_request_version = "HTTP/1.0"
+    wfile: Any
 
     def setup(self) -> None:
         super().setup()  # type: ignore[misc]

@@ -7,6 +7,7 @@ import json
 from manager import identity
 from manager.cards.tool import Tools
 from manager.doctor import machine, places, programs
+from manager.doctor.backups import backups
 from manager.doctor.finding import OK, WARNING, Finding
 from manager.doctor.https import https
 from manager.doctor.webhooks import webhooks
@@ -45,6 +46,7 @@ def examine(settings: Settings, running: identity.Identity | None, address: str)
         *machine.address(settings, running=running is not None),
         *https(settings, running=running is not None),
         *webhooks(settings),
+        *backups(settings, running=running is not None),
     ]
 
 

@@ -233,7 +233,7 @@ def test_nothing_of_the_manager_holds_the_caller_s_output(stopped: Copy) -> None
     assert done.code == 0
 
 
-def test_started_used_backed_up_and_stopped_without_any_network(
+def test_started_used_backed_up_stopped_and_restored_without_any_network(
     stopped: Copy, tmp_path: Path
 ) -> None:
     words = [str(stopped.folder / "start_manager.sh"), str(stopped.manager_port), str(tmp_path)]
