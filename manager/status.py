@@ -69,7 +69,8 @@ def report_lines(found: dict[str, Any]) -> list[str]:
     lines += maintenance_lines(found["maintenance"])
     for row in found["ports"]:
         who = f" {row['username']}, process {row['process_id']}" if row["held"] else ""
-        lines.append(f"port {row['port']} (card {row['card']}): {row['state']}{who}")
+        where = f", node {row['node']}" if row["node"] else ""
+        lines.append(f"port {row['port']} (card {row['card']}{where}): {row['state']}{who}")
     return lines
 
 
@@ -168,6 +169,7 @@ def _ports(settings: Settings) -> list[dict[str, Any]]:
             "workspace_port": row.workspace_port,
             "card": row.card,
             "device": row.device,
+            "node": row.node,
             "state": str(rows[row.port].state) if row.port in rows else "idle",
             "held": row.port in rows and rows[row.port].state in HOLDS_PORT,
             "username": rows[row.port].username if row.port in rows else None,
