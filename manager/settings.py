@@ -100,7 +100,7 @@ def load(
     settings = Settings(**given)
     settings = _absolute(settings, root)
     check_ports(settings.ports, settings.manager_port)
-    check_nodes(settings.ports, LOCAL)
+    _check_cluster(settings)
     _check_domain(settings)
     check_sign_in(settings)
     # Beside the frozen fields: it says where they came from and is none of them.
@@ -157,6 +157,15 @@ def _refuse_unknown_environment(environ: Mapping[str, str]) -> None:
             raise SettingsError(
                 f"unknown setting {name} in the environment; known with MANAGER_ are {known}"
             )
+
+
+def _check_cluster(settings: Settings) -> None:
+    check_nodes(settings.ports, settings.launcher)
+    if settings.launcher != LOCAL and settings.card_kind == "auto":
+        raise SettingsError(
+            f"CARD_KIND = auto looks at this machine, but LAUNCHER = {settings.launcher} starts "
+            "instances on others; say which kind their cards are: ascend, cuda, rocm or cpu"
+        )
 
 
 def _check_domain(settings: Settings) -> None:

@@ -6,7 +6,7 @@ Requests write an intent and return; the watch calls ``step`` for everything tha
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from manager.errors import NotFound, NotRunning, SettingsError
 from manager.gate.gate import Gate
@@ -38,7 +38,11 @@ class Lifecycle:
         launcher: Launcher,
         gate: Gate,
     ) -> None:
-        """Bind; ``wake`` is replaced by the watch, to be told of new work at once."""
+        """Bind.
+
+        ``wake`` is replaced by the watch, to be told of new work at once, and ``elsewhere`` by who
+        knows of other machines: it gives the ports on those that are not there, and why.
+        """
         self._settings = settings
         self._store = store
         self._moves = moves
@@ -46,6 +50,7 @@ class Lifecycle:
         self._launcher = launcher
         self._gate = gate
         self.wake: Callable[[], None] = lambda: None
+        self.elsewhere: Callable[[], Mapping[int, str]] = dict
         self.step = steps.step
         self.grants = steps.grants
         self.unfinished = steps.keeper
@@ -99,7 +104,12 @@ class Lifecycle:
     def unavailable(self) -> dict[int, str]:
         """Give the ports that are not given out now, and why, for the admins."""
         left = self.leftovers.unavailable
-        return {**self._gate.unavailable, **left, **self.quarantine.unavailable}
+        return {
+            **self.elsewhere(),
+            **self._gate.unavailable,
+            **left,
+            **self.quarantine.unavailable,
+        }
 
     def look_around(self) -> None:
         """Look for what belongs to nobody, and whether what is held back has become free."""
