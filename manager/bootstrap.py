@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import IO
 
@@ -64,8 +65,6 @@ class Manager:
     follower: Follower
     gate: Gate
     load: Load
-    cards: list[Card]
-    cluster: Cluster
     sampler: Sampler
     card_history: CardHistory
     line_history: LineHistory
@@ -78,6 +77,16 @@ class Manager:
     _lock_file: IO[str]
     _stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
+
+    @cached_property
+    def cards(self) -> list[Card]:
+        """Give the accelerators of the port table."""
+        return cards.cards(self.settings)
+
+    @property
+    def cluster(self) -> Cluster:
+        """Give the machines that instances run on."""
+        return self.lifecycle.cluster
 
     @property
     def announcements(self) -> Announcements:
@@ -160,8 +169,8 @@ def build(settings: Settings, *, starts: bool = True) -> Manager:
     changes, store = Changes(), Store(settings.database_path, settings.database_pool_size)
     accounts, key = _accounts(settings, store)
     gate, comfyui = _gate(settings, starts=starts), ComfyUI(len(settings.ports))
-    launcher, moves = launching.choose(settings, starts), Moves(settings, store, changes)
-    cluster = launching.cluster(settings, launcher)
+    launcher, cluster = launching.choose(settings, starts)
+    moves = Moves(settings, store, changes)
     load, history, disk = _load(settings), CardHistory(store), _disk(settings, store, changes)
     sampler = for_table(settings, launch_of, load.slowdown, history.take)
     lifecycle = _lifecycle(settings, store, moves, launcher, cluster, gate, comfyui, sampler)
@@ -177,8 +186,6 @@ def build(settings: Settings, *, starts: bool = True) -> Manager:
         follower=_follower(comfyui, lifecycle, watch, changes, load),
         gate=gate,
         load=load,
-        cards=cards.cards(settings),
-        cluster=cluster,
         sampler=sampler,
         card_history=history,
         line_history=LineHistory(store, lifecycle.line.all),
@@ -247,7 +254,7 @@ def _lifecycle(
     """Make the lifecycle, with what was found of the last manager's instances."""
     steps = Steps(settings, store, moves, launcher, gate, comfyui, sampler)
     lifecycle = Lifecycle(settings, store, moves, steps, launcher, gate)
-    lifecycle.elsewhere = lambda: cluster.unavailable
+    lifecycle.cluster = cluster
     for row in lifecycle.recover():
         logger.info("端口 %d: found %s's instance, %s", row.port, row.username, row.state)
     return lifecycle

@@ -29,13 +29,10 @@ NO_SANDBOX_ON_ASCEND = (
 """Read in the driver's public source and in reports of its users; never tried by this project."""
 
 
-def cluster(settings: Settings, launcher: Launcher) -> Cluster:
-    """Make what asks the engine of a launcher how its machines are."""
-    return Cluster(settings.ports, cards.kind_in_force(settings), None, launcher.probe)
+def choose(settings: Settings, starts: bool) -> tuple[Launcher, Cluster]:
+    """Make the launcher, and what asks its engine how the machines are.
 
-
-def choose(settings: Settings, starts: bool) -> Launcher:
-    """Make the launcher; that of this machine with what trials show to keep instances apart best.
+    That of this machine gets what trials show to keep instances apart best.
 
     Raises:
         SettingsError: what was asked for does not work here.
@@ -44,7 +41,8 @@ def choose(settings: Settings, starts: bool) -> Launcher:
     isolation = find(settings, _host(settings), ours(settings))
     if starts:
         logger.info("%s", trial.summary(isolation))
-    return LocalLauncher(settings.data_dir / "runs", isolation)
+    launcher = LocalLauncher(settings.data_dir / "runs", isolation)
+    return launcher, Cluster(settings.ports, cards.kind_in_force(settings), None)
 
 
 def _host(settings: Settings) -> Host:

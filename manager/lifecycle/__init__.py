@@ -6,8 +6,9 @@ Requests write an intent and return; the watch calls ``step`` for everything tha
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
+from manager.cluster import Cluster
 from manager.errors import NotFound, NotRunning, SettingsError
 from manager.gate.gate import Gate
 from manager.gate.opening import Opening
@@ -38,11 +39,7 @@ class Lifecycle:
         launcher: Launcher,
         gate: Gate,
     ) -> None:
-        """Bind.
-
-        ``wake`` is replaced by the watch, to be told of new work at once, and ``elsewhere`` by who
-        knows of other machines: it gives the ports on those that are not there, and why.
-        """
+        """Bind; ``wake`` is replaced by the watch, ``cluster`` where there are other machines."""
         self._settings = settings
         self._store = store
         self._moves = moves
@@ -50,7 +47,7 @@ class Lifecycle:
         self._launcher = launcher
         self._gate = gate
         self.wake: Callable[[], None] = lambda: None
-        self.elsewhere: Callable[[], Mapping[int, str]] = dict
+        self.cluster = Cluster(settings.ports, "", None)
         self.step = steps.step
         self.grants = steps.grants
         self.unfinished = steps.keeper
@@ -71,8 +68,7 @@ class Lifecycle:
         starts.wake = lambda: self.wake()
         self._starts = starts
         self.line = starts.line
-        self.start = starts.start
-        self.serve_line = starts.serve_line
+        self.start, self.serve_line = starts.start, starts.serve_line
         self.restart_due = starts.restart_due
 
     def recover(self) -> list[Instance]:
@@ -105,7 +101,7 @@ class Lifecycle:
         """Give the ports that are not given out now, and why, for the admins."""
         left = self.leftovers.unavailable
         return {
-            **self.elsewhere(),
+            **self.cluster.unavailable,
             **self._gate.unavailable,
             **left,
             **self.quarantine.unavailable,
