@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from manager.care_fields import CareFields
+from manager.cluster_fields import ClusterFields
 from manager.ports import DEFAULT_PORTS, PortRow
 from manager.setting_kinds import (
     Choice,
@@ -30,7 +31,7 @@ from manager.sign_in_fields import SignInFields
 
 
 @dataclass(frozen=True)
-class Settings(CareFields, SignInFields):
+class Settings(CareFields, ClusterFields, SignInFields):
     """Everything an operator may change. Paths are absolute once loaded."""
 
     origins: ClassVar[Mapping[str, Origin]] = {}
