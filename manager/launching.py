@@ -64,4 +64,4 @@ def ours(settings: Settings) -> tuple[Path, ...]:
     ours = (settings.data_dir, settings.database_path, settings.caddyfile, settings.log_path)
     key = (settings.tls_key,) if settings.tls == "files" else ()
     shared = (settings.oidc_client_secret_file,) if settings.oidc_issuer else ()
-    return (*ours, *key, settings.webhooks_file, *shared, *PROJECT_SECRETS)
+    return (*ours, *key, settings.webhooks_file, settings.ray_token_file, *shared, *PROJECT_SECRETS)

@@ -62,6 +62,8 @@ def _secret_files(settings: Settings) -> Iterator[Path]:
     yield settings.webhooks_file
     if settings.oidc_issuer:
         yield settings.oidc_client_secret_file
+    if settings.launcher == "ray":
+        yield settings.ray_token_file
     for base in (settings.database_path, settings.log_path):
         # With what SQLite keeps beside it, older logs, and copies that somebody made.
         yield from (path for path in sorted(base.parent.glob(f"{base.name}*")) if path.is_file())
