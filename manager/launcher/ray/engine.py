@@ -155,11 +155,12 @@ class RayEngine:
     def _report(self, name: str, entry: Mapping[str, Any]) -> JobReport:
         with self._lock:
             wanted = name not in self._cancelled
-        if wanted and words.gave_up(entry) and self._handed_in_again(entry, name):
+        body = words.again(entry) if wanted and words.gave_up(entry) else None
+        if body is not None and self._handed_in_again(body, name):
             return JobReport(JobState.QUEUED, why="no machine has a free place for it yet")
         return words.report(entry)
 
-    def _handed_in_again(self, entry: Mapping[str, Any], name: str) -> bool:
+    def _handed_in_again(self, body: Mapping[str, object], name: str) -> bool:
         """Begin a job's wait anew. Should it fail halfway the job is absent, which proves nothing.
 
         Of one that had begun after all, its claim on the shared storage keeps the second away.
@@ -167,7 +168,7 @@ class RayEngine:
         logger.info("Ray gave up on %s, which waits for a card: handing it in again", name)
         self.forget(name)
         try:
-            answer = self._hand_in(words.again(entry))
+            answer = self._hand_in(body)
         except Silent as error:
             logger.warning("Ray does not take %s again: %s", name, error)
             return False

@@ -19,6 +19,10 @@ from manager.launcher.engine import EngineNode, Job, JobReport, JobState
 MARK = "comfyui-manager"
 """Metadata of a job: which manager's it is."""
 
+ASKED = "comfyui-manager.asked"
+"""Metadata of a job: what it asked for, which Ray does not list; without it nobody could ask again.
+"""
+
 LABEL = "label."
 
 SHARE = 0.001
@@ -53,24 +57,30 @@ def submission(job: Job, mark: str, stop_wait_s: int) -> dict[str, object]:
     give its own worker the same variables. Only what is for that worker stands there: how long it
     waits after a polite signal before it kills (Ray's default is 3 s).
     """
-    resources: dict[str, float] = {}
-    body: dict[str, object] = {
+    asked = _asked(job)
+    labels = {LABEL + name: text for name, text in job.labels.items()}
+    return {
         "submission_id": job.name,
         "entrypoint": shlex.join(words(job)),
         "runtime_env": {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(stop_wait_s)}},
-        "metadata": {MARK: mark, **{LABEL + name: text for name, text in job.labels.items()}},
-        "entrypoint_resources": resources,
+        "metadata": {**labels, MARK: mark, ASKED: json.dumps(asked)},
+        **asked,
     }
+
+
+def _asked(job: Job) -> dict[str, object]:
+    resources: dict[str, float] = {}
+    asked: dict[str, object] = {"entrypoint_resources": resources}
     resource = RESOURCES.get(job.kind)
     if resource == "GPU" and job.cards:
-        body["entrypoint_num_gpus"] = job.cards
+        asked["entrypoint_num_gpus"] = job.cards
     elif resource and job.cards:
         resources[resource] = job.cards
     else:
-        body["entrypoint_num_cpus"] = SHARE
+        asked["entrypoint_num_cpus"] = SHARE
     if job.node is not None:
         resources[f"node:{job.node}"] = SHARE
-    return body
+    return asked
 
 
 def words(job: Job) -> tuple[str, ...]:
@@ -79,13 +89,16 @@ def words(job: Job) -> tuple[str, ...]:
     return ("/usr/bin/env", *given, *job.words) if given else job.words
 
 
-def again(entry: Mapping[str, Any]) -> dict[str, object]:
-    """Give the body that hands a listed job in once more."""
-    names = (
-        *("submission_id", "entrypoint", "runtime_env", "metadata", "entrypoint_num_cpus"),
-        *("entrypoint_num_gpus", "entrypoint_memory", "entrypoint_resources"),
-    )
-    return {name: entry[name] for name in names if entry.get(name) is not None}
+def again(entry: Mapping[str, Any]) -> dict[str, object] | None:
+    """Give the body that hands a listed job in once more; None: it is not known what it asked."""
+    try:
+        asked = json.loads(entry["metadata"][ASKED])
+    except (LookupError, TypeError, ValueError, RecursionError):
+        return None
+    names = ("submission_id", "entrypoint", "runtime_env", "metadata")
+    if not isinstance(asked, dict) or not all(entry.get(name) for name in names):
+        return None
+    return {**asked, **{name: entry[name] for name in names}}
 
 
 def ours(listing: object, mark: str) -> dict[str, Mapping[str, Any]] | None:
