@@ -155,7 +155,7 @@ def database(of: Settings, found: Found) -> None:
     store = Store(of.database_path, 1)
     ports = [row.port for row in of.ports]
     store.write(lambda t: t.ports.ensure(ports))
-    store.write(lambda t: [occupy(t, port) for port in ports])
+    store.write(lambda t: occupy(t, ports))
     found["database: all held rows, ms"] = median_ms(
         lambda: store.read(lambda t: t.ports.holding())
     )
@@ -171,8 +171,13 @@ def database(of: Settings, found: Found) -> None:
     store.close()
 
 
-def occupy(t: Tables, port: int) -> None:
-    """Note a user's running instance on a port."""
+def occupy(t: Tables, ports: list[int]) -> None:
+    """Note a user's running instance on each port."""
+    for port in ports:
+        _occupy(t, port)
+
+
+def _occupy(t: Tables, port: int) -> None:
     from manager.states import State
 
     user_id = t.users.insert(

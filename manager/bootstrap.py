@@ -16,6 +16,7 @@ from typing import IO
 
 from manager import cards, launching
 from manager.accounts import Accounts
+from manager.addresses import AUTHORITY
 from manager.announcements import Announcements
 from manager.api_tokens import ApiTokens
 from manager.audit import AuditTrail
@@ -129,6 +130,7 @@ class Manager:
             "load": self.load.run,
             "cards": self.sampler.run,
             "cluster": self.cluster.run,
+            "engine": self.cluster.listen,
             "outside": self.outside.run,
             "progress": self.follower.run,
             "line": self.line_history.run,
@@ -168,7 +170,7 @@ def build(settings: Settings, *, starts: bool = True) -> Manager:
     lock_file = claim(settings, starts=starts)
     changes, store = Changes(), Store(settings.database_path, settings.database_pool_size)
     accounts, key = _accounts(settings, store)
-    gate, comfyui = _gate(settings, starts=starts), ComfyUI(len(settings.ports))
+    gate, comfyui = _gate(settings, starts=starts), _comfyui(settings)
     launcher, cluster = launching.choose(settings, starts)
     moves = Moves(settings, store, changes)
     load, history, disk = _load(settings), CardHistory(store), _disk(settings, store, changes)
@@ -197,6 +199,10 @@ def build(settings: Settings, *, starts: bool = True) -> Manager:
         changes=changes,
         _lock_file=lock_file,
     )
+
+
+def _comfyui(settings: Settings) -> ComfyUI:
+    return ComfyUI(len(settings.ports), settings.data_dir / AUTHORITY)
 
 
 def _metrics_token(data_dir: Path) -> str:

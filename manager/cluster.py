@@ -51,6 +51,10 @@ class Heard:
         return {node.name: node for node in self.facts.nodes} if self.facts else {}
 
 
+def _nothing(_stop: threading.Event) -> None:
+    """Hear nobody."""
+
+
 class Cluster:
     """The machines of one manager's port table."""
 
@@ -61,6 +65,7 @@ class Cluster:
         ask: Callable[[], EngineFacts | None] | None,
         levels: Callable[[], Sequence[Node]] = tuple,
         *,
+        listen: Callable[[threading.Event], None] = _nothing,
         every_s: float = ASK_EVERY_S,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -71,6 +76,7 @@ class Cluster:
             kind: what the cards are.
             ask: asks the engine; None where there is none.
             levels: asks how machines keep their instances apart.
+            listen: hears the engine until told to stop, for a thread of its own.
             every_s: seconds to rest between two questions.
             clock: gives UTC epoch seconds.
         """
@@ -78,6 +84,7 @@ class Cluster:
         self._kind = kind
         self._ask = ask
         self._levels = levels
+        self.listen = listen
         self._every_s = every_s
         self._clock = clock
         self._heard = Heard()
@@ -104,6 +111,13 @@ class Cluster:
             return row.node
         address = instance.address if instance is not None else None
         return row.node if address is None else self._names.get(address.host, address.host)
+
+    def hosts(self, node: str | None) -> tuple[str, ...]:
+        """Give the addresses by which a machine is reached; those of all that are there for any."""
+        nodes = self._heard.nodes
+        if node is not None:
+            return (nodes[node].host,) if node in nodes else ()
+        return tuple(one.host for one in nodes.values() if one.alive and self._has_cards(one))
 
     def run(self, stop: threading.Event) -> None:
         """Ask until told to stop; ends at once where there is no engine."""

@@ -68,7 +68,8 @@ def report_lines(found: dict[str, Any]) -> list[str]:
         lines.append(f"demo: there is no main.py in {found['comfyui_path']} (COMFYUI_PATH)")
     lines += maintenance_lines(found["maintenance"])
     for row in found["ports"]:
-        who = f" {row['username']}, process {row['process_id']}" if row["held"] else ""
+        process = f", process {row['process_id']}" if row["process_id"] is not None else ""
+        who = f" {row['username']}{process}" if row["held"] else ""
         where = f", node {row['node']}" if row["node"] else ""
         lines.append(f"port {row['port']} (card {row['card']}{where}): {row['state']}{who}")
     return lines
