@@ -107,7 +107,7 @@ def _far(
 
 
 def _mark(settings: Settings) -> str:
-    """Give what tells this manager's jobs from all others; everybody who asks the engine sees it."""
+    """Give what tells this manager's jobs from all others; who asks the engine sees it."""
     key = secret_key(settings.data_dir / "cluster_mark", readable=True)
     return hashlib.sha256(key).hexdigest()[:16]
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import threading
 from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from manager.cluster import NOT_ASKED, SILENT, Cluster
+from manager.doctor import cluster as doctor
+from manager.doctor import programs
 from manager.errors import EngineSilent, SettingsError
 from manager.launcher.engine import EngineFacts, EngineNode
 from manager.ports import read_ports
@@ -231,3 +236,70 @@ def test_numbers_name_the_machine(site: Site) -> None:
     assert 'comfyui_manager_node_cards_held{node="gpu-b"}' not in text
     assert 'comfyui_manager_engine_up{engine="ray",version="2.60.0"} 1.0' in text
     assert 'comfyui_manager_port_queue_running{card="3",node="gpu-a",port="8003"}' in text
+
+
+class Answering(BaseHTTPRequestHandler):
+    """A stand-in for Ray's head that knows one machine and asks nobody who he is."""
+
+    def do_GET(self) -> None:
+        node = {
+            "node_id": "f",
+            "node_ip": "10.0.0.1",
+            "state": "ALIVE",
+            "resources_total": {"NPU": 1},
+        }
+        told: dict[str, object] = {
+            "/api/version": {"ray_version": "2.60.0"},
+            "/api/jobs/": [],
+            "/api/v0/nodes": {"data": {"result": {"result": [node]}}},
+        }
+        body = json.dumps(told.get(self.path.partition("?")[0], {})).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_args: Any) -> None:
+        """Keep the output quiet."""
+
+
+def test_the_doctor_looks_at_the_engine_and_the_machines_it_is_told_of(tmp_path: Path) -> None:
+    table = "8001:9001:9081:1::::10.0.0.1,8002:9002:9082:2::::10.0.0.1,8003:9003:9083:3::::gpu-z"
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        environ = {
+            "LAUNCHER": "ray",
+            "CARD_KIND": "ascend",
+            "PORTS": table,
+            "RAY_ADDRESS": f"http://127.0.0.1:{server.server_address[1]}",
+        }
+        of = load(environ, root=tmp_path)
+        found = [(one.level, one.case) for one in doctor.cluster(of)]
+        server.shutdown()
+        serving.join()
+    assert found == [
+        ("ok", "ok"),
+        ("warning", "open"),
+        ("warning", "few_cards"),
+        ("problem", "no_node"),
+    ]
+    assert [(one.level, one.case) for one in doctor.cluster(of)] == [("problem", "silent")]
+    assert not list(programs.card_tool(of, lambda _words: ""))
+
+
+def test_the_doctor_knows_storage_that_machines_can_share(tmp_path: Path) -> None:
+    data = tmp_path / "with space" / "data"
+    data.mkdir(parents=True)
+    mounts = tmp_path / "mounts"
+    point = str(tmp_path / "with space").replace(" ", "\\040")
+    mounts.write_text(f"/dev/sda1 / ext4 rw 0 0\nserver:/x {point} nfs4 rw 0 0\n")
+    assert doctor.kind_of(data, mounts) == "nfs4"
+    assert doctor.kind_of(tmp_path, mounts) == "ext4"
+    assert doctor.kind_of(tmp_path, tmp_path / "none") == ""
+
+
+def test_nothing_is_said_of_a_cluster_where_there_is_none(tmp_path: Path) -> None:
+    of = load({}, root=tmp_path)
+    assert not [*doctor.cluster(of), *doctor.shared(of)]
