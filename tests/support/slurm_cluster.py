@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import socket
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -50,7 +51,7 @@ SlurmdParameters=config_overrides
 GresTypes=gpu
 ReturnToService=2
 SlurmdTimeout={silent}
-KillWait=5
+KillWait=30
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=0
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
@@ -96,7 +97,8 @@ class SlurmCluster:
                 f"RealMemory=1000 Gres=gpu:{CARDS}\n"
             )
             for card in range(CARDS):
-                (folder / f"{node}-card{card}").touch()
+                device = folder / f"{node}-card{card}"
+                os.mknod(device, stat.S_IFCHR | 0o600, os.makedev(1, 3))
             gres += f"NodeName={node} Name=gpu File={folder}/{node}-card[0-{CARDS - 1}]\n"
         self._conf.write_text(text)
         (folder / "gres.conf").write_text(gres)

@@ -81,14 +81,14 @@ class SlurmEngine:
         return {name: one.report for name, one in found.items() if name not in gone}
 
     def cancel(self, name: str, *, force: bool) -> None:
-        """Signal all processes of a job that runs, SIGTERM or SIGKILL; take one away that waits."""
+        """Have Slurm end a job: SIGTERM to all of it, after ``KillWait`` SIGKILL; ``force`` at once.
+
+        Not a signal alone: one to a job that is just being begun is lost.
+        """
         job = (self._jobs() or {}).get(name)
         if job is None or job.state is JobState.ENDED:
             return
-        if job.state is JobState.RUNNING and not force:
-            self._order("scancel", "--full", "--signal=TERM", job.number)
-            return
-        if job.state is JobState.RUNNING:
+        if job.state is JobState.RUNNING and force:
             self._order("scancel", "--full", "--signal=KILL", job.number)
         self._order("scancel", job.number)
 
@@ -115,8 +115,7 @@ class SlurmEngine:
         nodes = words.nodes(listed.printed, self._gres, self._kind)
         self._hosts, self._hosts_at = {n.name: n.host for n in nodes}, time.monotonic()
         # Slurm does not run without munge or another plugin that says who asks.
-        version = about.printed.strip().removeprefix("slurm ")
-        return EngineFacts("slurm", version, guarded=True, nodes=nodes)
+        return EngineFacts("slurm", words.version(about.printed), guarded=True, nodes=nodes)
 
     def _handed_in(self, job: Job) -> str:
         """Hand it in and give its number."""

@@ -20,8 +20,9 @@ LIMIT_S = 20.0
 
 MOST_BYTES = 16 << 20
 LOOK_EVERY_S = 0.02
-_OURS = ("SBATCH_", "SQUEUE_", "SCANCEL_", "SCONTROL_", "SINFO_", "SLURM_")
-_KEPT = frozenset({"SLURM_CONF", "SLURM_JWT"})
+_KEPT = ("PATH", "HOME", "USER", "LOGNAME", "SLURM_CONF")
+"""All of the environment that a command sees. ``SBATCH_…`` and its like would change what it does,
+and sbatch hands the rest on to the job."""
 
 
 class Silent(Exception):
@@ -48,8 +49,8 @@ class Tools:
     """The commands, with what of the environment is for them."""
 
     def __init__(self, environ: Mapping[str, str], limit_s: float = LIMIT_S) -> None:
-        """Take the environment without what would change what the commands do and print."""
-        kept = {n: v for n, v in environ.items() if n in _KEPT or not n.startswith(_OURS)}
+        """Take of the environment what the commands need."""
+        kept = {name: environ[name] for name in _KEPT if name in environ}
         self._env = {**kept, "LANG": "C", "LC_ALL": "C"}
         self._limit_s = limit_s
 

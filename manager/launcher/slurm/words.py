@@ -70,7 +70,8 @@ def script(job: Job) -> str:
     given = [f"{name}={value}" for name, value in job.env.items()]
     words = ("/usr/bin/env", *given, *job.words) if given else job.words
     about = VARIABLES.get(job.kind, ()) if job.cards else ()
-    return "\n".join(["#!/bin/sh", *about, f"exec {shlex.join(words)}", ""])
+    begin = ("#!/bin/sh", "unset LANG LC_ALL", f"PATH={PATH}", "export PATH")
+    return "\n".join([*begin, *about, f"exec {shlex.join(words)}", ""])
 
 
 def submission(job: Job, mark: str, gres: str, more: Sequence[str]) -> list[str]:
@@ -79,7 +80,8 @@ def submission(job: Job, mark: str, gres: str, more: Sequence[str]) -> list[str]
     output = f"{job.folder}/slurm.log".replace("%", "%%")
     words = ["sbatch", "--parsable", "--no-requeue", "--nodes=1", "--ntasks=1", "--chdir=/", *more]
     words += [f"--job-name={job.name}", f"--comment={mark}", f"--output={output}"]
-    words += ["--open-mode=append", f"--export=PATH={PATH}"]
+    # Anything else has Slurm look for the account's login environment, which takes seconds.
+    words += ["--open-mode=append", "--export=ALL"]
     if job.kind != "cpu" and job.cards and gres:
         words.append(f"--gres={gres}:{job.cards}")
     if job.node is not None:
@@ -174,6 +176,12 @@ def count(text: str, gres: str) -> int:
         if name.strip(" ,") == wanted and (not model or found == model):
             total += int(number)
     return total
+
+
+def version(printed: str) -> str:
+    """Read what ``scontrol --version`` says, such as ``slurm-wlm 22.05.8``."""
+    found = re.search(r"\d[\w.]*", printed)
+    return found[0] if found else ""
 
 
 def kind_of(card_kind: str, gres: str) -> str:
