@@ -197,7 +197,8 @@ system_packages() { # what the tests need beyond Python: a browser, and Chinese 
 
 test_on_slurm() { # Slurm has to run as root, with accounts and a munge of its own
   if [ "$(id -u)" != 0 ]; then fail "a Slurm for tests can be begun by root alone"; fi
-  if ! command -v slurmctld munged slurmd sbatch >/dev/null; then
+  if ! command -v slurmctld >/dev/null || ! command -v slurmd >/dev/null ||
+    ! command -v sbatch >/dev/null || ! command -v munged >/dev/null; then
     command -v apt-get >/dev/null ||
       fail "install Slurm (slurmctld, slurmd, its commands) and munge, then run this again"
     export DEBIAN_FRONTEND=noninteractive

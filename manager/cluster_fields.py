@@ -6,11 +6,22 @@ A part of ``Settings``; see ``setting_fields``.
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from manager.setting_kinds import Choice, PathIn, Text, setting
+
+SET_ANYWAY = tuple(
+    f"--{name}"
+    for name in (
+        *("array", "chdir", "comment", "error", "export", "export-file", "gres", "gpus", "hold"),
+        *("gpus-per-node", "gpus-per-task", "job-name", "nodelist", "nodes", "ntasks", "output"),
+        *("account", "open-mode", "parsable", "partition", "requeue", "no-requeue", "test-only"),
+        *("input", "uid", "gid", "wait", "wrap", "workdir", "get-user-env", "quiet", "begin"),
+    )
+)
 
 
 class EngineUrl:
@@ -41,6 +52,26 @@ class Word:
         if not isinstance(raw, str) or not re.fullmatch(r"([\w.,:+][\w.,:+-]*)?", raw, re.ASCII):
             raise ValueError
         return raw
+
+
+class Options:
+    """Options of sbatch that the manager does not set itself, each as one word ``--name=value``."""
+
+    allowed = "a list of --name=value, or one line quoted as in a shell; none that is set anyway"
+
+    def read(self, raw: object) -> tuple[str, ...]:
+        """Read the options in order."""
+        found = shlex.split(raw) if isinstance(raw, str) else raw
+        if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+            raise ValueError
+        for option in found:
+            name = option.partition("=")[0]
+            if not re.fullmatch(r"--[a-z][a-z-]*(=[^\x00-\x1f]+)?", option):
+                raise ValueError(f"{option} is none")
+            # Slurm takes an option's name cut short, too.
+            if any(own.startswith(name) for own in SET_ANYWAY):
+                raise ValueError(f"{name} is set by the manager")
+        return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -87,4 +118,10 @@ class ClusterFields:
         "gpu",
         "With LAUNCHER slurm: what the cards are called there (GRES), such as gpu or gpu:ascend. "
         "Empty: jobs ask for none.",
+    )
+    slurm_options: tuple[str, ...] = setting(
+        Options(),
+        (),
+        "With LAUNCHER slurm: more options of sbatch for each job, such as --cpus-per-task=8 "
+        "--mem=64G --time=7-0.",
     )

@@ -1,4 +1,4 @@
-"""Fixtures: ``cluster``, each engine in turn; the real ones are begun once for all of their tests."""
+"""Fixtures: ``cluster``, each engine in turn; a real one is begun once for all of its tests."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from manager.launcher.engine import Engine
 from tests.support.process_engine import ProcessCluster
 from tests.support.ray_cluster import ray_cluster
+from tests.support.slurm_cluster import slurm_cluster
 
 
 class Cluster(Protocol):
@@ -33,12 +34,16 @@ def process_cluster(folder: Path) -> Iterator[ProcessCluster]:
         cluster.end()
 
 
-KINDS: dict[str, Any] = {"process": process_cluster, "ray": ray_cluster}
+KINDS: dict[str, Any] = {"process": process_cluster, "ray": ray_cluster, "slurm": slurm_cluster}
 
 
 @pytest.fixture(
     scope="module",
-    params=["process", pytest.param("ray", marks=pytest.mark.ray)],
+    params=[
+        "process",
+        pytest.param("ray", marks=pytest.mark.ray),
+        pytest.param("slurm", marks=pytest.mark.slurm),
+    ],
 )
 def cluster(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from manager.launcher.engine import Engine, Job, JobReport, JobState
+from manager.launcher.engine import Engine, Job, JobState
 from tests.engines.conftest import Cluster
+from tests.engines.jobs import HOLD, LIMIT_S, ended, job_of, state, told, wait_for
 from tests.support.waiting import wait_until
-
-LIMIT_S = 90.0
-"""For a job to begin or end: this machine may have much else to do."""
-
-HOLD = "while [ ! -e {folder}/end ]; do sleep 0.1; done"
 
 Make = Callable[..., Job]
 
@@ -31,45 +28,16 @@ def make(cluster: Cluster, tmp_path: Path, engine: Engine) -> Iterator[Make]:
     names: list[str] = []
 
     def make(script: str = HOLD, **more: object) -> Job:
-        name = secrets.token_hex(8)
-        folder = tmp_path / name
-        folder.mkdir()
-        names.append(name)
-        env = more.pop("env", {})
-        text = script.format(folder=folder)
-        return Job(name, ("/bin/sh", "-c", text), env, str(folder), **more)  # type: ignore[arg-type]
+        names.append(secrets.token_hex(8))
+        return job_of(names[-1], tmp_path / names[-1], script, **more)
 
     yield make
     for name in names:
         (tmp_path / name / "end").touch()
         engine.cancel(name, force=True)
     for name in names:
-        ends = {JobState.ENDED, JobState.ABSENT}
-        wait_until(lambda n=name: state(engine, n) in ends, LIMIT_S, f"{name} has ended")  # type: ignore[misc]
+        wait_until(partial(ended, engine, name), LIMIT_S, f"{name} has ended")
         engine.forget(name)
-
-
-def report(engine: Engine, name: str) -> JobReport:
-    found = engine.look()
-    if found is None:
-        return JobReport(JobState.UNKNOWN)
-    return found.get(name, JobReport(JobState.ABSENT))
-
-
-def state(engine: Engine, name: str) -> JobState:
-    return report(engine, name).state
-
-
-def wait_for(engine: Engine, job: Job, wanted: JobState) -> JobReport:
-    wait_until(lambda: state(engine, job.name) is wanted, LIMIT_S, f"{job.name} is {wanted}")
-    return report(engine, job.name)
-
-
-def told(job: Job, name: str) -> str:
-    """Wait for what a job writes into its folder."""
-    path = Path(job.folder) / name
-    wait_until(lambda: path.exists() and path.read_text().endswith("\n"), LIMIT_S, name)
-    return path.read_text()
 
 
 def test_a_job_runs_on_a_machine_that_is_named_with_its_card_and_environment(

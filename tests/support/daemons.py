@@ -1,4 +1,4 @@
-"""Programs with whole trees of processes below them, which a test begins, hits and ends for sure."""
+"""Programs with whole trees of processes below them, which a test begins, hits and ends."""
 
 from __future__ import annotations
 

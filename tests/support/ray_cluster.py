@@ -60,6 +60,15 @@ class RayCluster:
         self.begin_head()
         self.begin_worker()
 
+    def mend(self) -> None:
+        """Begin anew what a test has killed; with the head all machines, as in real life."""
+        if not any(self.head.named("gcs_server")):
+            self._end_all()
+            self.begin()
+        elif not any(self.worker.named("raylet")):
+            self.worker.end()
+            self.begin_worker()
+
     def begin_head(self) -> None:
         """Begin a head that knows nothing of an earlier one, and wait until it answers."""
         words = [
@@ -70,7 +79,12 @@ class RayCluster:
         ]
         self.head = self._begin(words, "head")
         engine = self.engine()
-        wait_until(lambda: engine.probe() or self._fell(self.head), BEGIN_S, "the head answers")
+
+        def answers() -> bool:
+            self._fell(self.head)
+            return engine.probe() is not None
+
+        wait_until(answers, BEGIN_S, "the head answers")
 
     def begin_worker(self) -> None:
         """Begin the second machine, and wait until the head counts both."""
@@ -113,10 +127,16 @@ class RayCluster:
 
     def end(self) -> None:
         """End all that was begun; fails when a process is left."""
+        try:
+            self._end_all()
+        finally:
+            self._temp.cleanup()
+
+    def _end_all(self) -> None:
         with ExitStack() as stack:
-            stack.callback(self._temp.cleanup)
             for daemon in self._begun:
                 stack.callback(daemon.end)
+            self._begun = []
 
 
 @contextmanager
