@@ -19,6 +19,7 @@
 #   ./start_manager.sh install-service          write the systemd unit; --print shows it
 #   ./start_manager.sh install-comfyui          how to install ComfyUI here; --yes does it
 #   ./start_manager.sh test [--real] [PYTEST]   every check and test; --real: also on a real ComfyUI
+#                                               and a real Ray; --slurm: those on a real Slurm alone
 #
 # PYTHON=/path/to/python3.11 chooses the Python; settings come from manager.toml and environment.
 set -euo pipefail
@@ -193,13 +194,29 @@ system_packages() { # what the tests need beyond Python: a browser, and Chinese 
   apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}" </dev/null
 }
 
+test_on_slurm() { # Slurm has to run as root, with accounts and a munge of its own
+  if [ "$(id -u)" != 0 ]; then fail "a Slurm for tests can be begun by root alone"; fi
+  if ! command -v slurmctld >/dev/null || ! command -v slurmd >/dev/null ||
+    ! command -v sbatch >/dev/null || ! command -v munged >/dev/null; then
+    command -v apt-get >/dev/null ||
+      fail "install Slurm (slurmctld, slurmd, its commands) and munge, then run this again"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends slurmctld slurmd \
+      slurm-client munge </dev/null
+  fi
+  install requirements-dev.lock
+  exec "$PY" -m pytest -n 0 -m slurm "$@" tests/engines
+}
+
 run_tests() {
-  local layers=(-m 'not real_comfyui')
+  local layers=(-m 'not real_comfyui and not ray and not slurm')
+  if [ "${1:-}" = --slurm ]; then shift && test_on_slurm "$@"; fi
   if [ "${1:-}" = --real ]; then REAL_COMFYUI=1 && shift; fi
   system_packages
   install requirements-dev.lock
   if [ "${REAL_COMFYUI:-}" = 1 ]; then
-    layers=() && "$PY" tests/support/real_comfyui.py setup
+    layers=(-m 'not slurm')
+    "$PY" tests/support/real_comfyui.py setup && "$PY" tests/support/real_ray.py setup
   fi
   "$PY" -m ruff format --check .
   "$PY" -m ruff check .

@@ -17,6 +17,7 @@ import time
 from dataclasses import dataclass, replace
 from enum import Enum
 from http import HTTPStatus
+from pathlib import Path
 
 from manager.connections import TIMEOUT_S, TOTAL_S, UNUSABLE, Bounds, Connections, TooLong
 from manager.progress import LONGEST_SAID, NotSaid, Said, parse
@@ -82,10 +83,13 @@ class _Last:
 class ComfyUI:
     """The client for every instance."""
 
-    def __init__(self, ports: int) -> None:
-        """Prepare connections to ``ports`` different addresses, kept open between checks."""
-        self._connections = Connections(ports)
-        self._for_progress = Connections(ports)
+    def __init__(self, ports: int, authority: Path | None = None) -> None:
+        """Prepare connections to ``ports`` different addresses, kept open between checks.
+
+        ``authority`` is the certificate that instances reached by https are checked with.
+        """
+        self._connections = Connections(ports, authority)
+        self._for_progress = Connections(ports, authority)
         self._last: dict[Address, _Last] = {}
         self._lock = threading.Lock()
 

@@ -75,6 +75,8 @@ def operators_secrets(settings: Settings) -> Iterator[Path]:
         yield settings.oidc_client_secret_file
     if settings.first_admin_password == FROM_FILE:
         yield settings.first_admin_password_file
+    if settings.launcher == "ray":
+        yield settings.ray_token_file
 
 
 def _holds_tokens(caddyfile: Path) -> bool:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
 from manager.care_fields import CareFields
+from manager.cluster_fields import ClusterFields
 from manager.ports import DEFAULT_PORTS, PortRow
 from manager.setting_kinds import (
     Choice,
@@ -33,7 +35,7 @@ PRINTED, RANDOM, FROM_FILE = "known", "random", "file"
 
 
 @dataclass(frozen=True)
-class Settings(CareFields, SignInFields):
+class Settings(CareFields, ClusterFields, SignInFields):
     """Everything an operator may change. Paths are absolute once loaded."""
 
     origins: ClassVar[Mapping[str, Origin]] = {}
@@ -223,7 +225,8 @@ class Settings(CareFields, SignInFields):
         Raises:
             KeyError: the table has no such port.
         """
-        for row in self.ports:
-            if row.port == port:
-                return row
-        raise KeyError(port)
+        return self._rows[port]
+
+    @cached_property
+    def _rows(self) -> Mapping[int, PortRow]:
+        return {row.port: row for row in self.ports}

@@ -8,6 +8,7 @@ from manager import identity
 from manager.cards.tool import Tools
 from manager.doctor import machine, places, programs
 from manager.doctor.backups import backups
+from manager.doctor.cluster import cluster, shared
 from manager.doctor.finding import OK, WARNING, Finding
 from manager.doctor.https import https
 from manager.doctor.webhooks import webhooks
@@ -47,6 +48,8 @@ def examine(settings: Settings, running: identity.Identity | None, address: str)
         *https(settings, running=running is not None),
         *webhooks(settings),
         *backups(settings, running=running is not None),
+        *cluster(settings),
+        *shared(settings),
     ]
 
 

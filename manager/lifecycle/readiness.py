@@ -33,8 +33,10 @@ def ready_at(
     address = launcher.address(launch_id)
     if address is None:
         return None
-    if address.scheme != "http":
-        raise LaunchFailed(f"no gate can serve {address}: only http is served")
+    if not address.usable:
+        raise LaunchFailed(
+            f"no gate can serve {address}: only http is served, or https by its own certificate"
+        )
     # One that was started before there was a guard has no secret, and is adopted as it is.
     if row.secret is not None:
         refuses = comfyui.refuses_strangers(address)
