@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
 from manager.care_fields import CareFields
+from manager.cluster_fields import ClusterFields
 from manager.ports import DEFAULT_PORTS, PortRow
 from manager.setting_kinds import (
     Choice,
@@ -28,9 +30,12 @@ from manager.setting_kinds import (
 )
 from manager.sign_in_fields import SignInFields
 
+PRINTED, RANDOM, FROM_FILE = "known", "random", "file"
+"""Where the first admin's password comes from."""
+
 
 @dataclass(frozen=True)
-class Settings(CareFields, SignInFields):
+class Settings(CareFields, ClusterFields, SignInFields):
     """Everything an operator may change. Paths are absolute once loaded."""
 
     origins: ClassVar[Mapping[str, Origin]] = {}
@@ -153,6 +158,19 @@ class Settings(CareFields, SignInFields):
         "Networks from which admins have an admin's rights; from elsewhere they are users like "
         "all others. Empty: from everywhere.",
     )
+    first_admin_password: str = setting(
+        Choice(PRINTED, RANDOM, FROM_FILE),
+        PRINTED,
+        "Password of the account admin that the first start makes. known: the one in the README. "
+        "random: made and shown once by start. file: the line in FIRST_ADMIN_PASSWORD_FILE. Each "
+        "has to be changed at the first login.",
+    )
+    first_admin_password_file: Path = setting(
+        PathIn(),
+        Path("first_admin_password"),
+        "With FIRST_ADMIN_PASSWORD = file: file with that password, for the manager's account "
+        "alone. Not needed any more after the first start.",
+    )
     admin_second_factor: str = setting(
         Choice("optional", "required"),
         "optional",
@@ -207,7 +225,8 @@ class Settings(CareFields, SignInFields):
         Raises:
             KeyError: the table has no such port.
         """
-        for row in self.ports:
-            if row.port == port:
-                return row
-        raise KeyError(port)
+        return self._rows[port]
+
+    @cached_property
+    def _rows(self) -> Mapping[int, PortRow]:
+        return {row.port: row for row in self.ports}

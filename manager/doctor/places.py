@@ -11,12 +11,13 @@ from pathlib import Path
 
 import psutil
 
+from manager.credentials import FIRST_ADMIN, matches
 from manager.doctor.finding import OK, PROBLEM, WARNING, Finding
 from manager.gate import probe
 from manager.launcher.ownership import WAY_MODE
 from manager.settings import Settings
 from manager.states import HOLDS_PORT
-from manager.store import copies, newest_moment, peek_ports
+from manager.store import copies, newest_moment, password_hash_in, peek_ports
 from manager.store.database import latest_version, version_of
 
 LITTLE_DISK, NO_DISK = 10 << 30, 1 << 30
@@ -95,6 +96,13 @@ def database(settings: Settings) -> Iterator[Finding]:
         yield Finding("database", OK, case, {**told, "size": size})
 
 
+def first_password(settings: Settings) -> Iterator[Finding]:
+    """Look whether the printed password opens the first account."""
+    stored = password_hash_in(settings.database_path, FIRST_ADMIN[0])
+    known = bool(stored) and matches(stored, FIRST_ADMIN[1], known=True)
+    yield Finding("first_password", WARNING if known else OK, "known" if known else "ok")
+
+
 def clock(settings: Settings) -> Iterator[Finding]:
     """Look whether something stands in the database that lies in the future."""
     newest = newest_moment(settings.database_path)
@@ -124,12 +132,13 @@ def ports(settings: Settings, ours: Mapping[int, str]) -> Iterator[Finding]:
             yield Finding("ports", PROBLEM, "taken", {"port": port, "holder": _named(port)})
     held = {row.port for row in peek_ports(settings.database_path) if row.state in HOLDS_PORT}
     for row in settings.ports:
-        if row.port not in held and not probe.is_free("127.0.0.1", row.port):
+        if row.node is None and row.port not in held and not probe.is_free("127.0.0.1", row.port):
             bad = True
             holder = _named(row.port)
             yield Finding("ports", PROBLEM, "taken", {"port": row.port, "holder": holder})
     if not bad:
-        yield Finding("ports", OK, "ok", {"count": 1 + 3 * len(settings.ports)})
+        count = 1 + sum(3 if row.node is None else 2 for row in settings.ports)
+        yield Finding("ports", OK, "ok", {"count": count})
 
 
 def _listened(settings: Settings) -> Iterator[tuple[int, str]]:

@@ -15,11 +15,12 @@ from manager.errors import (
     TooManyAttempts,
 )
 from manager.web import bodies, i18n, standing, usage, views
+from manager.web.behind import named_addresses
+from manager.web.cluster import machines_view
 from manager.web.doctor import doctor_view
 from manager.web.errors import status_of
 from manager.web.guard import current_sid, current_user
 from manager.web.https import https_view
-from manager.web.isolation import isolation_view
 from manager.web.people_view import people_view
 from manager.web.services import services
 
@@ -104,10 +105,11 @@ def admin() -> ResponseReturnValue:
     return render_template(
         "admin.html",
         overview=house.live.snapshot(),
-        nodes=[isolation_view(node) for node in house.manager.lifecycle.nodes()],
+        nodes=machines_view(house.manager),
         use=usage.admin_view(house.manager, period.period, period.by),
         people=people_view(house.manager),
         doctor=doctor_view(),
+        first_password=house.manager.accounts.first_admin.is_known(),
         https=https_view(house.manager.settings),
     )
 
@@ -130,7 +132,7 @@ def login() -> ResponseReturnValue:
     username, password = request.form.get("username", ""), request.form.get("password", "")
     try:
         found, sid = services().manager.accounts.login(
-            username, password, request.remote_addr or ""
+            username, password, request.remote_addr or "", *named_addresses(request.environ)
         )
     except CodeRequired as error:
         services().go_half_way(error.ticket)

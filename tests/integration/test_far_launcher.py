@@ -243,11 +243,11 @@ def test_the_program_of_a_node_is_killed(house: Cluster) -> None:
     until(launcher, Liveness.GONE)
     wait_until(lambda: not with_marker(ONE), what="nothing is left")
     # Who has its card open now it could not say any more; another program on its node can.
-    assert launcher.holders(ONE, None) is None
+    assert launcher.holders(ONE, Path("/dev/null")) is None
 
     def told() -> bool:
         launcher.poll(ONE)
-        return launcher.holders(ONE, None) == []
+        return launcher.holders(ONE, Path("/dev/null")) == []
 
     wait_until(told, 40, "who has its card")
 

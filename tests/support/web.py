@@ -19,8 +19,9 @@ from manager.accounts import UNCHANGED, Unchanged
 from manager.allowance import Allowance, Blocked, TimeLeft, allowance
 from manager.audit_records import AuditCheck, AuditFilter, AuditLine
 from manager.card_history import Period
-from manager.cards import Card
+from manager.cards import cards
 from manager.cards.sampler import CardState
+from manager.cluster import Cluster
 from manager.counts import DiskUse, Held, Own, Sitting, Total
 from manager.errors import (
     AlreadyRunning,
@@ -178,6 +179,15 @@ class OwnSessions:
         self.accounts.end_sessions(owner.id, keep=session_id)
 
 
+class FirstAdmin:
+    """The first account."""
+
+    known = False
+
+    def is_known(self) -> bool:
+        return self.known
+
+
 class Accounts:
     """Accounts and sessions in memory; everybody's password is ``PASSWORD``."""
 
@@ -189,6 +199,7 @@ class Accounts:
         self.people = People(self)
         self.second_factor = SecondFactors(self, PASSWORD)
         self.second_factor_required = False
+        self.first_admin = FirstAdmin()
         self.sign_ins = SignIns(self)
         self.sign_in_tried = self.sign_ins.tried
         self.password_changes: list[tuple[str, str, str]] = []
@@ -197,7 +208,7 @@ class Accounts:
         self.all[user_id] = user(user_id, username, **changes)
         return self.all[user_id]
 
-    def login(self, username: str, password: str, address: str) -> tuple[User, str]:
+    def login(self, username: str, password: str, address: str, *named: str) -> tuple[User, str]:
         if self.throttled:
             raise TooManyAttempts("slow down", retry_after=17)
         found = next((u for u in self.all.values() if u.username == username), None)
@@ -749,10 +760,8 @@ class House:
         self.follower = Follower()
         self.load = Fixed(Load())
         self.gate = Fixed(Health())
-        self.cards = [
-            Card(card=row.card, kind="ascend", device=row.device, port=row.port)
-            for row in self.settings.ports
-        ]
+        self.cards = cards(self.settings)
+        self.cluster = Cluster(self.settings.ports, self.settings.card_kind, None)
         self.sampler = Sampler()
         self.card_history = CardHistory()
         self.line_history = LineHistory()

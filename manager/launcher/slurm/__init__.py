@@ -1,0 +1,1 @@
+"""Slurm as the engine of a cluster, by its own commands."""
