@@ -168,6 +168,7 @@ class _WithHeads:
 
     # Who names none gets a head all the same, and so do refusals of a line that is none.
     default_request_version = "HTTP/1.0"
+    wfile: Any
 
     def setup(self) -> None:
         super().setup()  # type: ignore[misc]
