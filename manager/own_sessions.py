@@ -6,6 +6,7 @@ the beginning of the id's hash, which opens nothing and is enough to tell one's 
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Callable, Collection, Mapping
 
@@ -62,6 +63,16 @@ class OwnSessions:
         """Give whose logins these are, in one look; one that has ended is missing."""
         now, used_since = self._clock(), self.used_since()
         return self._store.read(lambda t: t.sessions.owners(session_ids, now, used_since))
+
+    def renew(self, session_id: str) -> str:
+        """Give a login another id, so that one somebody has got hold of before is worth nothing.
+
+        Returns:
+            The new id; the old one where the login has ended by now.
+        """
+        new_id = secrets.token_urlsafe(32)
+        there = self._store.write(lambda t: t.sessions.renew(session_id, new_id))
+        return new_id if there else session_id
 
     def list(self, user: User, session_id: str) -> list[OwnSession]:
         """List a user's logins in force, the one with ``session_id`` first, then the newest."""

@@ -29,6 +29,7 @@ from manager.networks import within_or_unlimited
 from manager.records import User
 from manager.settings import Settings
 from manager.token_records import Bearer
+from manager.web import signing
 from manager.web.contract import contract_of
 from manager.web.errors import wants_json
 from manager.web.house import Manager
@@ -95,6 +96,7 @@ def from_own_page(settings: Settings, environ: Mapping[str, Any]) -> bool:
 
 def init_app(app: Flask, manager: Manager) -> None:
     """Put the checks before every request and the headers on every answer."""
+    signing.init_app()
     csrf = CSRFProtect()
     csrf.init_app(app)
 

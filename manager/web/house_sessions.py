@@ -20,6 +20,9 @@ class OwnSessions(Protocol):
     def list(self, user: User, session_id: str, /) -> Sequence[OwnSession]:
         """List the logins in force, this one first."""
 
+    def renew(self, session_id: str, /) -> str:
+        """Give a login another id, and say which."""
+
     def end(self, user: User, handle: str, /) -> None:
         """End one of them."""
 

@@ -169,6 +169,11 @@ class OwnSessions:
             for sid in found
         ]
 
+    def renew(self, session_id: str) -> str:
+        owner = self.accounts.sessions.pop(session_id)
+        self.accounts.sessions[f"{session_id}-renewed"] = owner
+        return f"{session_id}-renewed"
+
     def end(self, owner: User, handle: str) -> None:
         if self.accounts.sessions.get(handle) != owner.id:
             raise NotFound("no", reason="session")
