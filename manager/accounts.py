@@ -58,6 +58,7 @@ class Accounts:
         self.ensure_admin = self.first_admin.ensure
         self.second_factor = SecondFactors(store, self._door, key, clock)
         self.wrong_token = self._door.wrong_token
+        self.confirm = self._door.confirm
         self.sign_in_tried = self._door.sign_in_tried
         self.sign_ins = SignIns(settings, store, clock, self._begin)
 

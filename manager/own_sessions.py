@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 
 from manager.errors import NotFound, StoreFailed
 from manager.records import AuditEntry, OwnSession, User
@@ -103,6 +104,24 @@ class OwnSessions:
             t.audit.add(self._entry(user, "sessions_ended"))
 
         self._store.write(work)
+
+    def end_all(self, actor: User, user_id: int) -> User:
+        """End all of somebody's logins, by an admin; his account and his API tokens stay.
+
+        Raises:
+            NotFound: there is no such account.
+        """
+
+        def work(t: Tables) -> User:
+            user = t.users.get(user_id)
+            if user is None:
+                raise NotFound("there is no such user", reason="user")
+            t.sessions.remove_of(user_id)
+            entry = self._entry(user, "sessions_ended")
+            t.audit.add(replace(entry, actor=actor.username))
+            return user
+
+        return self._store.write(work)
 
     def _entry(self, user: User, action: str) -> AuditEntry:
         return AuditEntry(self._clock(), user.username, action, user.username, "", "")

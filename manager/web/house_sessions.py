@@ -29,6 +29,9 @@ class OwnSessions(Protocol):
     def end_others(self, user: User, session_id: str, /) -> None:
         """End all but this one."""
 
+    def end_all(self, actor: User, user_id: int, /) -> User:
+        """End all of somebody's."""
+
 
 class WithOwnSessions(Protocol):
     """Accounts, as far as logins go."""

@@ -182,6 +182,10 @@ class OwnSessions:
     def end_others(self, owner: User, session_id: str) -> None:
         self.accounts.end_sessions(owner.id, keep=session_id)
 
+    def end_all(self, actor: User, user_id: int) -> User:
+        self.accounts.end_sessions(user_id)
+        return self.accounts.user(user_id)
+
 
 class FirstAdmin:
     """The first account."""
@@ -243,6 +247,10 @@ class Accounts:
 
     def logout(self, sid: str) -> None:
         self.sessions.pop(sid, None)
+
+    def confirm(self, owner: User, password: str) -> None:
+        if password != PASSWORD:
+            raise NotAuthenticated("no", reason="wrong_password")
 
     def end_sessions(self, user_id: int, keep: str = "") -> None:
         self.sessions = {s: u for s, u in self.sessions.items() if u != user_id or s == keep}
