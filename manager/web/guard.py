@@ -56,7 +56,7 @@ BEFORE_SECOND_FACTOR = BEFORE_PASSWORD_CHANGE | {
     "second_factor.confirm",
     "second_factor.cancel",
 }
-"""Endpoints for admins who must set up a second factor first."""
+"""Endpoints for who must set up a second factor first."""
 
 ADMINS_ONLY = (
     "admin_api.",

@@ -206,7 +206,7 @@ class Accounts:
         self.own = OwnSessions(self)
         self.people = People(self)
         self.second_factor = SecondFactors(self, PASSWORD)
-        self.second_factor_required = False
+        self.second_factor_required = self.second_factor_of_all = False
         self.first_admin = FirstAdmin()
         self.sign_ins = SignIns(self)
         self.sign_in_tried = self.sign_ins.tried
@@ -241,7 +241,8 @@ class Accounts:
         return found if address is None else self.at(found, address)
 
     def at(self, user: User, address: str) -> User:
-        if self.second_factor_required and user.is_admin and not user.second_factor:
+        wanted = self.second_factor_of_all or (self.second_factor_required and user.is_admin)
+        if wanted and not user.second_factor:
             return dataclasses.replace(user, is_admin=False, must_set_second_factor=True)
         return user
 
