@@ -9,6 +9,7 @@ from manager.cards.tool import Tools
 from manager.doctor import machine, places, programs
 from manager.doctor.finding import OK, WARNING, Finding
 from manager.doctor.https import https
+from manager.doctor.sign_in import sign_in
 from manager.doctor.webhooks import webhooks
 from manager.settings import Settings
 
@@ -44,6 +45,7 @@ def examine(settings: Settings, running: identity.Identity | None, address: str)
         *machine.isolation(settings),
         *machine.address(settings, running=running is not None),
         *https(settings, running=running is not None),
+        *sign_in(settings),
         *webhooks(settings),
     ]
 
