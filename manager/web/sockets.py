@@ -15,7 +15,7 @@ from manager.web.cookies import is_doubled
 from manager.web.guard import SESSION_KEY, own_origin
 from manager.web.house import Manager
 from manager.web.live import Live
-from manager.web.services import EXTENSION, Services
+from manager.web.services import EXTENSION
 from manager.web.views import Address
 
 NOT_AUTHENTICATED = "not_authenticated"
@@ -33,8 +33,7 @@ MAX_MESSAGE_BYTES = 4096
 
 def create_socketio(app: Flask, manager: Manager) -> SocketIO:
     """Join Socket.IO to the application and the live connections to Socket.IO."""
-    services: Services = app.extensions[EXTENSION]
-    live: Live = services.live
+    live: Live = app.extensions[EXTENSION].live
 
     def of_our_origin(origin: str | None, environ: dict[str, Any]) -> bool:
         return origin is not None and origin == own_origin(manager.settings, environ)
@@ -48,7 +47,6 @@ def create_socketio(app: Flask, manager: Manager) -> SocketIO:
         logger=_library_log(),
         engineio_logger=_library_log(),
     )
-
     _limit_messages(socketio)
 
     @socketio.on("connect")
