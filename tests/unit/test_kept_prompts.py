@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +27,6 @@ def _item(number: float, prompt_id: str, **extra: object) -> list[object]:
 
 def _queue(running: list[Any], pending: list[Any]) -> bytes:
     return json.dumps({"queue_running": running, "queue_pending": pending}).encode()
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    built = House(tmp_path)
-    yield built
-    built.close()
-
-
-@pytest.fixture
-def ann(house: House) -> User:
-    return house.user("ann", 8001)
 
 
 def _end(house: House, ann: User, queue: bytes | None) -> None:
