@@ -1,4 +1,4 @@
-"""Who listens on a port of this host, by /proc/net/tcp and /proc/PID/fd (proc(5)).
+"""Who listens on a port of this host, by the kernel's own list and /proc/PID/fd (proc(5)).
 
 A port that answers proves nothing: a left-over server, or another user's, may have it. All of this
 reads /proc: call through ``runtime.offload``.
@@ -11,24 +11,29 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from manager.launcher import sock_diag
 from manager.launcher.processes import PROC
 
 _TABLES = ("net/tcp", "net/tcp6")
 _LISTEN = "0A"
 
 
+def _packed(address: str) -> bytes:
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+
+
 def _as_printed(address: str) -> str:
-    """Write an address as the kernel does: 32-bit words in the machine's own byte order."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    packed = socket.inet_pton(family, address)
+    """Write an address as /proc does: 32-bit words in the machine's own byte order."""
+    packed = _packed(address)
     words = (packed[at : at + 4] for at in range(0, len(packed), 4))
     return "".join(f"{int.from_bytes(word, sys.byteorder):08X}" for word in words)
 
 
-_REACHED_BY_LOOPBACK = frozenset(
-    map(_as_printed, ("127.0.0.1", "0.0.0.0", "::", "::ffff:127.0.0.1"))  # noqa: S104 - compared only
-)
+_REACHED_BY_LOOPBACK = ("127.0.0.1", "0.0.0.0", "::", "::ffff:127.0.0.1")  # noqa: S104 - compared
 """Local addresses that a connection to 127.0.0.1 can reach."""
+
+_PRINTED = frozenset(map(_as_printed, _REACHED_BY_LOOPBACK))
+_PACKED = frozenset(map(_packed, _REACHED_BY_LOOPBACK))
 
 
 def parse_listeners(table: str, port: int) -> set[int]:
@@ -37,7 +42,7 @@ def parse_listeners(table: str, port: int) -> set[int]:
     for line in table.splitlines()[1:]:
         words = line.split()
         address, _, number = words[1].partition(":")
-        if words[3] == _LISTEN and int(number, 16) == port and address in _REACHED_BY_LOOPBACK:
+        if words[3] == _LISTEN and int(number, 16) == port and address in _PRINTED:
             inodes.add(int(words[9]))
     return inodes
 
@@ -46,7 +51,25 @@ def listening_inodes(port: int) -> set[int]:
     """List the inodes of sockets that a connection to 127.0.0.1:``port`` may reach.
 
     Raises:
-        OSError: the kernel's table cannot be read.
+        OSError: the kernel does not say.
+    """
+    try:
+        return {
+            inode
+            for family in (socket.AF_INET, socket.AF_INET6)
+            for address, inode in sock_diag.listeners(family, port)
+            if address in _PACKED
+        }
+    except OSError:
+        # A kernel without that module, or without IPv6.
+        return listed_inodes(port)
+
+
+def listed_inodes(port: int) -> set[int]:
+    """Like ``listening_inodes``, read from the tables of all connections.
+
+    Raises:
+        OSError: they cannot be read.
     """
     found: set[int] = set()
     for name in _TABLES:

@@ -189,9 +189,17 @@ def _kill_child(pid: int, parent: int) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def owns(run: RunDir, launch_id: str, port: int) -> bool | None:
-    """Tell whether whoever listens on a port belongs to this launch; None when nobody listens."""
-    inodes = listening_inodes(port)
+def owns_port(run: RunDir, launch_id: str) -> bool | None:
+    """Tell whether whoever listens on a launch's port belongs to it.
+
+    Returns:
+        None when nobody listens, or its port was not noted.
+
+    Raises:
+        OSError: nobody can tell.
+    """
+    port = run.port()
+    inodes = listening_inodes(port) if port is not None else set()
     if not inodes:
         return None
     chief, main = run.identities()
