@@ -8,6 +8,7 @@ and nothing can reach in from outside: no proxy or netrc of the environment, no 
 from __future__ import annotations
 
 import io
+import re
 import socket
 import threading
 import time
@@ -32,6 +33,7 @@ A graph of hundreds of nodes has some 0.2 MB."""
 UNUSABLE = (OSError, HTTPException, ValueError)
 """What ``Connections`` raises for want of a usable answer."""
 
+_IPV4 = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}", re.ASCII)
 _PIECE = 1 << 20
 _SPARE = 8
 
@@ -97,8 +99,7 @@ class Connections:
         question = _question(address, path, secret, content)
         deadline = time.monotonic() + bounds.total_s
         # One that was kept open may be closed at the other end by now, and then nobody could tell.
-        place = (address.host, address.port)
-        with socket.create_connection(place, bounds.wait_s) as opened:
+        with _connect(address, bounds.wait_s) as opened:
             opened.sendall(question)
             source = cast("socket.socket", _Bounded(opened, deadline, bounds.wait_s))
             with HTTPResponse(source, method="POST") as response:
@@ -132,7 +133,7 @@ class Connections:
             except ConnectionError:
                 # The other end had closed it meanwhile, or has begun anew: not yet an answer.
                 pass
-        opened = socket.create_connection((address.host, address.port), bounds.wait_s)
+        opened = _connect(address, bounds.wait_s)
         return self._ask_on(opened, address, question, deadline, bounds, want_body)
 
     def _ask_on(
@@ -196,6 +197,21 @@ class _Bounded(io.RawIOBase):
     def makefile(self, _mode: str) -> io.BufferedReader:
         """Give the reader that ``HTTPResponse`` asks for."""
         return io.BufferedReader(self)
+
+
+def _connect(address: Address, wait_s: float) -> socket.socket:
+    place = (address.host, address.port)
+    if not _IPV4.fullmatch(address.host):
+        return socket.create_connection(place, wait_s)
+    # A number needs no looking up, which takes longer than to connect.
+    opened = socket.socket()
+    try:
+        opened.settimeout(wait_s)
+        opened.connect(place)
+    except OSError:
+        opened.close()
+        raise
+    return opened
 
 
 def _question(
