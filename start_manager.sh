@@ -51,23 +51,41 @@ find_python() {
     "openEuler/CentOS: dnf install python3.11 (another one: PYTHON=/path/to/python3.11)"
 }
 
+whole() { # whether venv/ is there and of the Python that it leads to
+  "$PY" -c 'import os, sys, sysconfig; sys.exit(not os.path.isdir(sysconfig.get_path("purelib")))' 2>/dev/null
+}
+
+bring_pip() { # Python's own pip: it is in venv/ only for as long as something is installed
+  "$PY" -c 'import pip' 2>/dev/null || "$PY" -m ensurepip >/dev/null 2>&1
+}
+
 install() { # install FILE: make venv/ if need be, install FILE unless it was installed last time
-  local python want stamp="venv/$1.sha256"
-  if ! "$PY" -c 'import pip' 2>/dev/null; then
+  local python want stamp="venv/$1.sha256" words=(--no-deps)
+  if ! whole; then
     python=$(find_python)
     say "Making venv/ with $("$python" --version) ..."
-    "$python" -m venv --clear venv || fail "$python cannot make an environment. Debian/Ubuntu:" \
-      "apt install python3-venv; openEuler/CentOS: dnf install python3-pip. Then run this again."
+    "$python" -m venv --clear --without-pip venv || no_venv "$python"
   fi
   want=$("$PY" --version | cat - requirements*.lock | sha256sum)
   if [ "$(cat "$stamp" 2>/dev/null)" = "$want" ]; then return; fi
   say "Installing $1 ..."
-  "$PY" -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r "$1" ||
+  bring_pip || no_venv "$(readlink -f -- "$PY")"
+  # The lock names everything. Byte code is made of what is used, when it is.
+  [ "$1" != requirements.lock ] || words+=(--no-compile)
+  "$PY" -m pip install --quiet --disable-pip-version-check --no-input --require-hashes \
+    "${words[@]}" -r "$1" ||
     fail "pip could not install $1; its reason stands above. Behind a proxy set https_proxy. A hash" \
       "that does not match means that a package is not the one that was tried: use another index." \
       "With no network: 'pip download -r $1 -d wheels' elsewhere, bring that folder here, and run" \
       "PIP_NO_INDEX=1 PIP_FIND_LINKS=$PWD/wheels ./start_manager.sh start"
+  # What serves needs no installer: a quarter of all files. The next installation brings its own.
+  [ "$1" != requirements.lock ] || "$PY" -m pip uninstall -qq --yes setuptools pip || true
   say "$want" >"$stamp"
+}
+
+no_venv() { # no_venv PYTHON
+  fail "$1 cannot make an environment. Debian/Ubuntu:" \
+    "apt install python3-venv; openEuler/CentOS: dnf install python3-pip. Then run this again."
 }
 
 start() {
@@ -111,6 +129,7 @@ switch() { # switch COMMIT: take its files; the operator's own lines in the Cadd
 keep_packages() { # keep_packages FOLDER COMMIT...: fetch what each needs, so that no network is needed later
   local folder=$1 commit
   shift
+  bring_pip || no_venv "$PY"
   for commit in "$@"; do
     git show "$commit:requirements.lock" >"$folder/requirements.lock" &&
       "$PY" -m pip download --quiet --disable-pip-version-check --no-input --require-hashes \

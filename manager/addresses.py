@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 AUTHORITY = Path("instances/authority.pem")
@@ -51,11 +52,17 @@ class Address:
         scheme = "" if self.scheme == "http" else f"{self.scheme}://"
         return f"{scheme}{name}{self.authority}"
 
-    @classmethod
-    def parse(cls, text: str | None) -> Address | None:
+    @staticmethod
+    def parse(text: str | None) -> Address | None:
         """Read what ``str`` wrote; None for what is no address."""
-        found = _ADDRESS.fullmatch(text or "")
-        if found is None or not 0 < int(found["port"]) < 65536:
-            return None
-        host, scheme = found["v6"] or found["host"], found["scheme"] or "http"
-        return cls(host, int(found["port"]), scheme, found["name"] or "")
+        return _parse(text) if text else None
+
+
+@lru_cache(maxsize=1024)
+def _parse(text: str) -> Address | None:
+    # Each row's, read several times a second.
+    found = _ADDRESS.fullmatch(text)
+    if found is None or not 0 < int(found["port"]) < 65536:
+        return None
+    host, scheme = found["v6"] or found["host"], found["scheme"] or "http"
+    return Address(host, int(found["port"]), scheme, found["name"] or "")

@@ -23,6 +23,12 @@ LONGEST_REST = 4
 SLOTS = 8
 """Parts of the interval that checks are spread over: neither a crowd, nor a wake-up for each."""
 
+LOOK_SOON_S, LOOK_LATE_S = 0.02, 0.1
+"""Least and most between two looks at an instance that starts or stops, see ``next_look``."""
+
+PART_OF_AGE = 20
+"""A look is late by at most such a part of what the start or stop has taken already."""
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -61,6 +67,7 @@ class Track:
         self.launch_id = row.launch_id
         self.user_id = row.user_id
         self.state = row.state
+        self.state_since = now
         self.stage = "preparing" if row.state is State.STARTING else "ready"
         self.next_due = now
         self.in_flight = False
@@ -93,6 +100,19 @@ class Track:
         phase = interval * self.slot / SLOTS
         due = (math.floor((now - phase) / interval) + 1) * interval + phase
         return due if due > now else due + interval
+
+    def enter(self, state: State, now: float) -> None:
+        """Note another state; it is looked at now."""
+        self.state, self.state_since, self.next_due = state, now, now
+
+    def next_look(self, now: float) -> float:
+        """Give when to look again at one that starts or stops.
+
+        Soon at first, for there a moment is much of the whole; later more rarely, for there it is
+        not. All look at the same moments, so that many cost one round of the loop.
+        """
+        gap = min(max((now - self.state_since) / PART_OF_AGE, LOOK_SOON_S), LOOK_LATE_S)
+        return (math.floor((now + gap) / LOOK_SOON_S + 1e-6)) * LOOK_SOON_S
 
     def rests(self) -> bool:
         """Tell whether this check passes without a question; counts the check.

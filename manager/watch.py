@@ -34,10 +34,10 @@ from manager.upkeep import Upkeep
 
 logger = logging.getLogger(__name__)
 
-TRANSITION_INTERVAL_S = 0.05
-"""Between two looks at an instance that starts or stops: the click's cost beside ComfyUI's own."""
+TRANSITION_WORKERS = 16
+"""So many starts and stops are under way at once. Who waits for Caddy meanwhile shares its next
+change with all others who do."""
 
-TRANSITION_WORKERS = 4
 FLUSH_INTERVAL_S = 30.0
 HISTORY_INTERVAL_S = 15.0
 """Between two looks for jobs so short that no check met them."""
@@ -136,7 +136,7 @@ class Watch:
             # The last look at the launch before is not over; this one waits for it.
             return
         if track.state is not row.state:
-            track.state, track.next_due = row.state, now
+            track.enter(row.state, now)
             self._flush_due = now
         if now < track.next_due:
             return
@@ -145,7 +145,7 @@ class Watch:
             self.late(now - track.next_due)
             track.next_due = track.next_check(now, self._settings.queue_check_interval)
         else:
-            track.next_due = now + TRANSITION_INTERVAL_S
+            track.next_due = track.next_look(now)
         if track.in_flight or (running and self._lane_full(track)):
             track.skipped += running
             return
@@ -165,10 +165,12 @@ class Watch:
         return busy >= self._suspects
 
     def _look(self, row: Instance, track: Track) -> None:
+        before = track.stage
         self._survive(f"端口 {row.port}: the look failed", self._look_at, row, track)
         track.in_flight = False
         self._changed.add(row.port)
-        if row.state is not State.RUNNING:
+        if row.state is not State.RUNNING and track.stage != before:
+            # It may have come to another state, which has things of its own to be done.
             self._wake.set()
 
     def _survive(self, what: str, work: Callable[..., None], *args: object) -> None:

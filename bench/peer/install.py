@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,8 +72,15 @@ def install_peer(folder: Path, *pip: str) -> None:
 
 
 def install_ours(folder: Path, *pip: str) -> None:
-    """Install what the manager needs; its own files lie in the checkout."""
-    _venv(folder, *pip, "-r", str(ROOT / "requirements.lock"))
+    """Install what the manager needs, as its script does; its own files lie in the checkout."""
+    for lock in ROOT.glob("requirements*.lock"):
+        shutil.copy(lock, folder)
+    # The script up to where it looks which command is meant.
+    text, found, _ = (ROOT / "start_manager.sh").read_text("utf-8").partition("\ncommand=")
+    assert found
+    (folder / "install.sh").write_text(f"{text}\ninstall requirements.lock\n", "utf-8")
+    given = {"PIP_NO_CACHE_DIR": "1"} if "--no-cache-dir" in pip else {}
+    _run(["bash", str(folder / "install.sh")], {"PYTHON": sys.executable, **given})
 
 
 def _venv(folder: Path, *words: str) -> None:
@@ -82,9 +89,10 @@ def _venv(folder: Path, *words: str) -> None:
     _run([str(folder / "venv/bin/python"), "-m", "pip", "install", *quiet, *words])
 
 
-def _run(words: list[str]) -> None:
+def _run(words: list[str], more: Mapping[str, str] | None = None) -> None:
+    environ = {**os.environ, **(more or {})}
     try:
-        subprocess.run(words, check=True, capture_output=True, timeout=PATIENCE_S)
+        subprocess.run(words, check=True, capture_output=True, timeout=PATIENCE_S, env=environ)
     except FileNotFoundError:
         raise Missing(f"{words[0]} is not installed") from None
     except subprocess.CalledProcessError as error:

@@ -68,14 +68,17 @@ class CaddyProcess:
         return self._who is not None and identity.alive(self._who)
 
     def stopped(self) -> bool:
-        """Tell whether it lives but was stopped (SIGSTOP), by proc_pid_stat(5); cheap."""
-        if self._who is None:
-            return False
-        try:
-            stat = Path(f"/proc/{self._who.pid}/stat").read_bytes()
-        except OSError:
-            return False
-        return stat.rpartition(b")")[2].split()[0] in b"Tt" and identity.alive(self._who)
+        """Tell whether it lives but was stopped (SIGSTOP); cheap."""
+        return self._state() in {"T", "t"}
+
+    def serves(self) -> bool:
+        """Tell whether it lives and was not stopped, by one look."""
+        return self._state() not in {"", "T", "t"}
+
+    def _state(self) -> str:
+        """Give the letter of its state, proc_pid_stat(5); empty when it does not live."""
+        found = identity.read_state(self._who.pid) if self._who is not None else None
+        return found[1] if found and found[0] == self._who else ""
 
     def dies_within(self, wait_s: float) -> bool:
         """Wait until it is gone, at most ``wait_s``, and tell whether it is."""

@@ -36,8 +36,8 @@ def read(folder: Path, pages: Pages) -> str:
     return Template((folder / "entry.caddyfile").read_text(encoding="utf-8")).substitute(
         script_hash=f"sha256-{digest}",
         style_hash=pages.style_hash,
-        page=_indent(_page(text("entry.html"), script, pages), 3),
-        tab=_indent(text("tab.js"), 2),
+        page=_indent(_page(text("entry.html"), script, pages), 4),
+        tab=_indent(text("tab.js"), 3),
     )
 
 

@@ -90,7 +90,7 @@ class Gate:
         Returns:
             None where Caddy cannot tell.
         """
-        if self._use is None or not self._caddy.running() or self._caddy.stopped():
+        if self._use is None or not self._caddy.serves():
             return None
         return self._use.last(port)
 

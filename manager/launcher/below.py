@@ -7,7 +7,13 @@ cannot be reused. Imports next to nothing, as the supervisor does.
 from __future__ import annotations
 
 import os
-import signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+else:
+    # See ``supervisor``.
+    import _signal as signal
 
 KILL_ROUND_S = 0.01
 

@@ -26,7 +26,6 @@ from manager.launcher.processes import MARKER, survivors
 from manager.launcher.protocol import LaunchFacts, LaunchSpec, Liveness, ProcessReport
 from manager.launcher.refusals import check, reason_of
 from manager.launcher.run_dir import RunDir
-from manager.launcher.trees import owns
 from manager.records import Address, Node
 from manager.runtime import offload
 
@@ -115,13 +114,8 @@ class LocalLauncher:
 
     def address(self, launch_id: str) -> Address | None:
         """Say where a launch was told to listen; None for one of which that was not noted."""
-        meta = offload(self._run(launch_id).meta)
-        port = meta.get("port")
-        if "port" not in meta and isinstance(meta.get("labels"), dict):
-            # An earlier version noted it for people only.
-            label = str(meta["labels"].get("port"))
-            port = int(label) if label.isdecimal() else None
-        return Address(LOOPBACK, port) if isinstance(port, int) and port > 0 else None
+        port = offload(self._run(launch_id).port)
+        return Address(LOOPBACK, port) if port is not None else None
 
     def probe(self) -> tuple[Node, ...]:
         """Say what this machine offers."""
@@ -188,11 +182,8 @@ class LocalLauncher:
         Returns:
             None when nobody listens, or nobody can tell.
         """
-        address = self.address(launch_id)
-        if address is None:
-            return None
         try:
-            return offload(owns, self._run(launch_id), launch_id, address.port)
+            return offload(trees.owns_port, self._run(launch_id), launch_id)
         except OSError:
             return None
 

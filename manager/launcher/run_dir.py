@@ -147,6 +147,16 @@ class RunDir:
         code = self._read("exit").get("code")
         return code if isinstance(code, int) else None
 
+    def port(self) -> int | None:
+        """Give where the launch was told to listen; None where that was not noted."""
+        meta = self.meta()
+        port = meta.get("port")
+        if "port" not in meta and isinstance(meta.get("labels"), dict):
+            # An earlier version noted it for people only.
+            label = str(meta["labels"].get("port"))
+            port = int(label) if label.isdecimal() else None
+        return port if isinstance(port, int) and port > 0 else None
+
     def meta(self) -> dict[str, Any]:
         """Give what was written before the start; empty when it cannot be read."""
         return self._read("meta")

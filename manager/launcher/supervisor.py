@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
 import sys
 import time
 
@@ -31,6 +30,13 @@ if __name__ == "__main__":
 from manager.launcher.below import ask, end_all, end_rest, reap, send, start_ticks, within
 from manager.launcher.notes import exit_text, last_line, say, write_file, write_record
 from manager.launcher.rotation import Log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+else:
+    # What ``signal`` is made of: its enumerations would be a tenth of this process's memory.
+    import _signal as signal
 
 NO_RECORD = 74
 """Exit code: the record could not be written, so nothing was started (EX_IOERR of sysexits.h)."""

@@ -189,8 +189,25 @@ def _kill_child(pid: int, parent: int) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
+def owns_port(run: RunDir, launch_id: str) -> bool | None:
+    """Tell whether whoever listens on a launch's port of this machine's loopback belongs to it.
+
+    Returns:
+        None when nobody listens, or its port was not noted.
+
+    Raises:
+        OSError: nobody can tell.
+    """
+    port = run.port()
+    return None if port is None else owns(run, launch_id, port)
+
+
 def owns(run: RunDir, launch_id: str, port: int, host: str = LOOPBACK) -> bool | None:
-    """Tell whether whoever listens on a port belongs to this launch; None when nobody listens."""
+    """Tell whether whoever listens on a port belongs to this launch; None when nobody listens.
+
+    Raises:
+        OSError: nobody can tell.
+    """
     inodes = listening_inodes(port, host)
     if not inodes:
         return None

@@ -63,7 +63,7 @@ def visible(
     private = [_real(path) for path in (*PRIVATE, *(OF_ROOT if as_root else ()))]
     found = _carve(root, [*ours, *private, *KERNEL], ours)
     for path in map(_real, needed):
-        if not any(path.is_relative_to(seen) for seen in found):
+        if not any(_is_in(path, seen) for seen in found):
             found += _carve(path, ours, ours)
     return tuple(dict.fromkeys(found))
 
@@ -72,7 +72,7 @@ def _carve(path: Path, hidden: Sequence[Path], ours: Sequence[Path]) -> list[Pat
     """Allow a path whole, or all of it but what is hidden; nothing when itself is hidden."""
     if _is_hidden(path, hidden, ours):
         return []
-    if not any(one.is_relative_to(path) for one in hidden):
+    if not any(_is_in(one, path) for one in hidden):
         return [path]
     try:
         # Reading one more than allowed tells a folder that is too full.
@@ -93,7 +93,7 @@ def _carve(path: Path, hidden: Sequence[Path], ours: Sequence[Path]) -> list[Pat
 
 
 def _is_hidden(path: Path, hidden: Sequence[Path], ours: Sequence[Path]) -> bool:
-    if any(path.is_relative_to(one) for one in hidden):
+    if any(_is_in(path, one) for one in hidden):
         return True
     return any(path.parent == one.parent and path.name.startswith(one.name) for one in ours)
 
@@ -106,7 +106,13 @@ def _is_harmless(link: Path, hidden: Sequence[Path], ours: Sequence[Path]) -> bo
     target = _real(link)
     if not target.exists() or target == Path("/") or _is_hidden(target, hidden, ours):
         return False
-    return not any(one.is_relative_to(target) for one in hidden)
+    return not any(_is_in(one, target) for one in hidden)
+
+
+def _is_in(path: Path, folder: Path) -> bool:
+    """Like ``Path.is_relative_to``, which takes twenty times as long: asked thousands of times."""
+    parts = folder.parts
+    return path.parts[: len(parts)] == parts
 
 
 def _real(path: Path) -> Path:

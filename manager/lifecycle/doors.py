@@ -17,6 +17,9 @@ from manager.records import Instance
 from manager.states import State
 from manager.store import Store
 
+GATHER_S = 0.15
+"""How long a gate waits at most for others that may be opened in the same change of Caddy's."""
+
 OPEN_STATES = frozenset({State.STARTING, State.RUNNING})
 
 
@@ -41,19 +44,44 @@ class Doors:
         self._is_shut = is_shut
         self._lock = threading.Lock()
         self._withheld: set[int] = set()
+        self._gathering = threading.Condition()
+        self._coming = self._here = 0
 
     def wanted(self) -> dict[int, Opening]:
         """Give what each gate that is to be open needs, by port."""
         rows = self._store.read(lambda t: t.ports.holding())
         return wanted_openings([row for row in rows if not self._is_shut(row)])
 
+    @contextmanager
+    def coming(self) -> Iterator[None]:
+        """Let others know during the block that one more gate may have to be opened at its end."""
+        with self._gathering:
+            self._coming += 1
+        try:
+            yield
+        finally:
+            with self._gathering:
+                self._coming -= 1
+                self._gathering.notify_all()
+
     def open(self, port: int) -> None:
         """Make the gates as the store wants them, and make sure that this port's is served.
+
+        A change costs Caddy the same for one gate and for many, so those that become ready in the
+        same moment wait for each other, and who comes during a change is in the next one.
 
         Raises:
             GateFailed: Caddy refused, or another program holds one of the port's gate ports.
         """
-        unserved = self.reconcile()
+        with self._gathering:
+            self._here += 1
+            self._gathering.notify_all()
+            self._gathering.wait_for(lambda: self._coming <= self._here, GATHER_S)
+        try:
+            unserved = self.reconcile()
+        finally:
+            with self._gathering:
+                self._here -= 1
         if port in unserved:
             raise GateFailed(unserved[port])
 

@@ -138,8 +138,9 @@ class Steps:
             self._note(row, {"process_id": report.pid})
         # The answer before the deadline: what came up while no manager looked is not overdue.
         try:
-            address = ready_at(self._launcher, self._comfyui, row, report)
-            stage = self._open(row, address) if address else waiting_stage(report)
+            with self.doors.coming():
+                address = ready_at(self._launcher, self._comfyui, row, report)
+                stage = self._open(row, address) if address else waiting_stage(report)
         except LaunchFailed as error:
             fault = self.ends.refused(error)
             self._moves.move(row, Event.STOP, self.stopping(row, "launch_failed", fault))

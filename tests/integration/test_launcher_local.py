@@ -148,6 +148,20 @@ def test_the_same_launch_twice_starts_nothing(launcher: LocalLauncher, tmp_path:
     assert launcher.logs(ONE, 4096) == "up\n"
 
 
+def test_a_supervisor_carries_no_more_of_python_than_it_needs() -> None:
+    """One runs beside every instance: what it imports is there as often as there are users."""
+    code = (
+        "import sys; sys.path.append(sys.argv[1]); import manager.launcher.supervisor; "
+        "print(*sys.modules)"
+    )
+    root = str(Path(supervisor.__file__).parents[2])
+    words = [sys.executable, "-I", "-S", "-c", code, root]
+    loaded = set(subprocess.run(words, capture_output=True, text=True, check=True).stdout.split())
+    assert "manager.launcher.rotation" in loaded
+    heavy = {"signal", "enum", "re", "json", "pathlib", "typing", "contextlib", "ctypes", "logging"}
+    assert not loaded & heavy
+
+
 def test_a_second_supervisor_of_a_launch_gives_up(
     launcher: LocalLauncher, runs: Path, tmp_path: Path
 ) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from manager.comfyui import QueueAnswer, Work
 from manager.records import Address
 from manager.states import State
-from manager.track import SLOTS, Track
+from manager.track import LOOK_LATE_S, LOOK_SOON_S, PART_OF_AGE, SLOTS, Track
 from tests.support.house import House
 from tests.support.stand_ins import BUSY, IDLE, UNKNOWN
 from tests.support.waiting import wait_until
@@ -128,6 +128,26 @@ def test_checks_are_spread_over_the_interval(house: House) -> None:
         _run(house, f"u{n}")
     _tick(house, 0.0)
     assert sorted(track.slot for track in house.watch._tracks.values()) == [0, 1, 2, 3]
+
+
+def test_one_that_starts_is_let_in_without_waiting_for_the_next_check(house: House) -> None:
+    row = house.lifecycle.start(house.user("ann"))
+    _tick(house, 100.0)
+    assert house.watch._tracks[row.port].stage == "launched"
+    _tick(house, 100.0 + LOOK_SOON_S)
+    assert house.watch._tracks[row.port].stage == "loading"
+    house.comfyui.answers[row.port] = IDLE
+    _tick(house, 100.0 + 2 * LOOK_SOON_S)
+    assert house.row(row.port).state is State.RUNNING
+    assert house.watch._settings.queue_check_interval == 1
+
+
+@given(now=st.floats(1, 1e9), age=st.floats(0, 1e4))
+def test_a_start_is_looked_at_soon_at_first_and_never_rarely(now: float, age: float) -> None:
+    track = Track(instance(1, state=State.STARTING), now - age)
+    gap = track.next_look(now) - now
+    assert gap + 1e-6 >= 0
+    assert gap <= max(LOOK_SOON_S, min(LOOK_LATE_S, age / PART_OF_AGE)) + 1e-4
 
 
 def test_one_that_gives_no_answer_is_asked_more_rarely_until_it_does(house: House) -> None:
