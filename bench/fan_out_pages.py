@@ -16,7 +16,8 @@ from pathlib import Path
 import aiohttp
 
 from bench.watch_stand_ins import Plan, allow_files, say
-from tests.support.open_page import EVENT, JOIN, PING, PONG
+from tests.support.client import JOIN
+from tests.support.open_page import EVENT, PING, PONG
 
 AT_ONCE = 20
 """Pages that connect at the same time: nobody opens 500 in a moment."""

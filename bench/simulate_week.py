@@ -21,13 +21,14 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.queueing import Demand, first_come, jain, shortest_first
 from bench.week import DAY, Week, week
-from bench.week_run import FIRST_PORT, Outcome, Scenario, Simulation
+from bench.week_ledger import Outcome, Scenario
+from bench.week_run import FIRST_PORT, Simulation
 
 LEAST_OF_USER = 2
 """With fewer served wishes a user's mean says nothing of fairness."""
@@ -152,81 +153,87 @@ def play(of: Week, scenario: Scenario, users: int, cards: int) -> Result:
     )
 
 
-def table(results: Sequence[Result], cards: int, days: int) -> list[tuple[str, list[str]]]:
+Row = tuple[str, list[str]]
+
+
+def table(results: Sequence[Result], cards: int, days: int) -> list[Row]:
     """Give the rows to print, each with a value a scenario."""
+    found = [*_served(results), *_waited(results), *_held(results, cards * days * DAY)]
+    return [*found, *_estimated(results), *_wrong(results)]
 
-    def row(name: str, text: str, *values: object) -> tuple[str, list[str]]:
-        return name, [text.format(*value) for value in zip(*values, strict=True)]
 
+def _row(name: str, text: str, *values: Sequence[object]) -> Row:
+    return name, [text.format(*value) for value in zip(*values, strict=True)]
+
+
+def _served(results: Sequence[Result]) -> list[Row]:
     out = [result.outcome for result in results]
-    ours, best = [r.ours for r in results], [r.best for r in results]
-    told = [r.told for r in results]
-    hours = cards * days * DAY
-    covered = [coverage(outcome) for outcome in out]
-    sure = [max(1, sum(one[:3])) for one in covered]
+    served = [r.ours.served for r in results], [r.best.served for r in results]
     return [
-        row("wishes", "{}", [len(o.asked) for o in out]),
-        row(
-            "served / best",
-            "{} / {}",
-            [f.served for f in ours],
-            [f.served for f in best],
-        ),
-        row("left the line", "{}", [sum(a.over == "left" for a in o.asked) for o in out]),
-        row("turns missed", "{}", [o.missed_turns for o in out]),
-        row("never came again", "{}", [sum(a.over == "missed" for a in o.asked) for o in out]),
-        row("mean wait, min", "{:.1f} / {:.1f}", [f.mean for f in ours], [f.mean for f in best]),
-        row("  ratio", "{:.2f}", _ratios([f.mean for f in ours], [f.mean for f in best])),
-        row("  to lengths told", "{:.2f}", _ratios([f.mean for f in ours], [f.mean for f in told])),
-        row("at once", "{:.0%} / {:.0%}", [f.at_once for f in ours], [f.at_once for f in best]),
-        row(
-            "median of who waited",
-            "{:.1f} / {:.1f}",
-            [f.median for f in ours],
-            [f.median for f in best],
-        ),
-        row("  ratio", "{:.2f}", _ratios([f.median for f in ours], [f.median for f in best])),
-        row("p95 wait, min", "{:.0f} / {:.0f}", [f.high for f in ours], [f.high for f in best]),
-        row("  ratio", "{:.2f}", _ratios([f.high for f in ours], [f.high for f in best])),
-        row(
-            "Jain of users' means",
-            "{:.2f} / {:.2f}",
-            [f.jain for f in ours],
-            [f.jain for f in best],
-        ),
-        row(
-            "worst user / mean", "{:.1f} / {:.1f}", [f.worst for f in ours], [f.worst for f in best]
-        ),
-        row(
-            "cards held",
-            "{:.1%} / {:.1%}",
-            [o.held / hours for o in out],
-            [r.best_held / hours for r in results],
-        ),
-        row("  kept for a claim", "{:.1%}", [o.kept / hours for o in out]),
-        row("  started for nobody", "{:.1%}", [o.wasted / hours for o in out]),
-        row("estimates told", "{}", [sum(one[:4]) for one in covered]),
-        row("  held", "{:.0%}", [one[0] / n for one, n in zip(covered, sure, strict=True)]),
-        row(
-            "  turn came earlier",
-            "{:.0%}",
-            [one[1] / n for one, n in zip(covered, sure, strict=True)],
-        ),
-        row(
-            "  turn came later",
-            "{:.0%}",
-            [one[2] / n for one, n in zip(covered, sure, strict=True)],
-        ),
-        row("  left before", "{}", [one[3] for one in covered]),
-        row("no estimate", "{}", [one[4] for one in covered]),
-        row("double holds", "{}", [o.double_holds for o in out]),
-        row("starved", "{}", [o.starved for o in out]),
-        row(
-            "passed over",
-            "{}, by {:.0f} s",
-            [o.passed_over for o in out],
-            [o.longest_pass for o in out],
-        ),
+        _row("wishes", "{}", [len(o.asked) for o in out]),
+        _row("served / best", "{} / {}", *served),
+        _row("left the line", "{}", [sum(a.over == "left" for a in o.asked) for o in out]),
+        _row("turns missed", "{}", [o.missed_turns for o in out]),
+        _row("never came again", "{}", [sum(a.over == "missed" for a in o.asked) for o in out]),
+    ]
+
+
+def _waited(results: Sequence[Result]) -> list[Row]:
+    def beside(name: str, text: str, of: Callable[[Figures], float]) -> Row:
+        shown = f"{{:{text}}} / {{:{text}}}"
+        return _row(name, shown, [of(r.ours) for r in results], [of(r.best) for r in results])
+
+    def ratio(name: str, of: Callable[[Figures], float], told: bool = False) -> Row:
+        best = [of(r.told if told else r.best) for r in results]
+        return _row(name, "{:.2f}", _ratios([of(r.ours) for r in results], best))
+
+    return [
+        beside("mean wait, min", ".1f", lambda f: f.mean),
+        ratio("  ratio", lambda f: f.mean),
+        ratio("  to lengths told", lambda f: f.mean, told=True),
+        beside("at once", ".0%", lambda f: f.at_once),
+        beside("median of who waited", ".1f", lambda f: f.median),
+        ratio("  ratio", lambda f: f.median),
+        beside("p95 wait, min", ".0f", lambda f: f.high),
+        ratio("  ratio", lambda f: f.high),
+        beside("Jain of users' means", ".2f", lambda f: f.jain),
+        beside("worst user / mean", ".1f", lambda f: f.worst),
+    ]
+
+
+def _held(results: Sequence[Result], hours: float) -> list[Row]:
+    out = [result.outcome for result in results]
+    held = [o.held / hours for o in out], [r.best_held / hours for r in results]
+    return [
+        _row("cards held", "{:.1%} / {:.1%}", *held),
+        _row("  kept for a claim", "{:.1%}", [o.kept / hours for o in out]),
+        _row("  started for nobody", "{:.1%}", [o.wasted / hours for o in out]),
+    ]
+
+
+def _estimated(results: Sequence[Result]) -> list[Row]:
+    covered = [coverage(result.outcome) for result in results]
+
+    def share(name: str, which: int) -> Row:
+        return _row(name, "{:.0%}", [one[which] / max(1, sum(one[:3])) for one in covered])
+
+    return [
+        _row("estimates told", "{}", [sum(one[:4]) for one in covered]),
+        share("  held", 0),
+        share("  turn came earlier", 1),
+        share("  turn came later", 2),
+        _row("  left before", "{}", [one[3] for one in covered]),
+        _row("no estimate", "{}", [one[4] for one in covered]),
+    ]
+
+
+def _wrong(results: Sequence[Result]) -> list[Row]:
+    out = [result.outcome for result in results]
+    passed = [o.passed_over for o in out], [o.longest_pass for o in out]
+    return [
+        _row("double holds", "{}", [o.double_holds for o in out]),
+        _row("starved", "{}", [o.starved for o in out]),
+        _row("passed over", "{}, by {:.0f} s", *passed),
     ]
 
 

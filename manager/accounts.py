@@ -58,6 +58,7 @@ class Accounts:
         self.ensure_admin = self.first_admin.ensure
         self.second_factor = SecondFactors(store, self._door, key, clock)
         self.wrong_token = self._door.wrong_token
+        self.confirm = self._door.confirm
         self.sign_in_tried = self._door.sign_in_tried
         self.sign_ins = SignIns(settings, store, clock, self._begin)
 
@@ -132,13 +133,16 @@ class Accounts:
     def at(self, user: User, address: str) -> User:
         """Give a user with the rights of an address: no admin's outside ADMIN_NETWORKS.
 
-        And nowhere an admin's without a second factor, where ADMIN_SECOND_FACTOR wants one. Who
-        came by a provider has shown him what the provider wants; he may have no password here.
+        And nowhere an admin's without a second factor, where ADMIN_SECOND_FACTOR wants one, nor
+        anybody's where SECOND_FACTOR does. Who came by a provider has shown him what the provider
+        wants; he may have no password here.
         """
         if user.is_admin and not within_or_unlimited(address, self._settings.admin_networks):
-            return replace(user, is_admin=False)
-        required = self._settings.admin_second_factor == "required"
-        if required and user.is_admin and not (user.second_factor or user.by_provider):
+            user = replace(user, is_admin=False)
+        wanted = self._settings.second_factor == "required" or (
+            user.is_admin and self._settings.admin_second_factor == "required"
+        )
+        if wanted and not (user.second_factor or user.by_provider):
             return replace(user, is_admin=False, must_set_second_factor=True)
         return user
 

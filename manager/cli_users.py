@@ -52,6 +52,9 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     factor = below.add_parser("reset-second-factor", help="log in with the password alone again")
     factor.add_argument("username")
     factor.set_defaults(run=reset_second_factor)
+    logout = below.add_parser("end-logins", help="log an account out everywhere; it stays active")
+    logout.add_argument("username")
+    logout.set_defaults(run=end_logins)
     taken = below.add_parser("import", help="make accounts from a CSV table")
     taken.add_argument("file", help="the table; - for standard input")
     taken.add_argument("--update", action="store_true", help="change accounts that are there")
@@ -160,6 +163,14 @@ def reset_password(settings: Settings, given: argparse.Namespace) -> int:
         print(f"password: {password}")
     if not user.is_active:
         print(f"{user.username} is disabled: ./start_manager.sh users enable {user.username}")
+    return 0
+
+
+def end_logins(settings: Settings, given: argparse.Namespace) -> int:
+    """End all of an account's logins in browsers."""
+    with opened(settings) as accounts:
+        user = accounts.own.end_all(OPERATOR, _found(accounts, given.username).id)
+    print(f"{user.username}: is logged out everywhere; API tokens and ComfyUI stay")
     return 0
 
 

@@ -9,30 +9,31 @@ Nothing waits here without bounds. An address is resolved beside the green loop 
 
 from __future__ import annotations
 
-import functools
 import logging
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
-from authlib.common.errors import AuthlibBaseError  # type: ignore[import-untyped]
 from authlib.integrations.base_client import (  # type: ignore[import-untyped]
     BaseApp,
     OAuth2Mixin,
     OpenIDMixin,
 )
-from authlib.integrations.requests_client import OAuth2Session  # type: ignore[import-untyped]
-from authlib.oidc.discovery import get_well_known_url  # type: ignore[import-untyped]
-from joserfc.errors import JoseError
-from requests import RequestException, Response
-from requests.adapters import HTTPAdapter
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from manager.errors import NotAuthenticated, SettingsError, Unavailable
-from manager.setting_kinds import is_safe_address
+from manager.oidc_line import (
+    BAD_ANSWER,
+    ENDPOINTS,
+    LEEWAY_S,
+    NO_ANSWER,
+    WHOLE_S,
+    Session,
+    check,
+    document,
+    said,
+)
 from manager.settings import Settings
 from manager.sign_in_records import Begun, Identity
 
@@ -40,11 +41,6 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-WAITS_S: Final = (3.0, 5.0)
-"""For connecting, and for each piece of an answer."""
-
-WHOLE_S = 10.0
-MOST_BYTES = 1 << 20
 AT_ONCE = 4
 KNOWN_S = 3600.0
 """How long the discovery document and the keys serve; unknown keys are asked for at once."""
@@ -52,69 +48,12 @@ KNOWN_S = 3600.0
 FAILED_S = 5.0
 """How long a provider that did not answer is not asked again."""
 
-LEEWAY_S = 60
-"""By how much the clocks of both may differ."""
-
-ALGORITHMS: Final = tuple(
-    f"{kind}{bits}" for kind in ("RS", "ES", "PS") for bits in (256, 384, 512)
-)
-"""Of signatures by a key that only the provider has; no «none», no secret that both have."""
-
-ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 MOST_SUBJECT = 255
 """Letters of a subject (OpenID Connect Core 1.0, section 2)."""
 
-BAD_ANSWER = (AuthlibBaseError, JoseError, ValueError, KeyError, TypeError, AttributeError)
-"""What the libraries raise for what is not as it has to be."""
-
-
-@functools.cache
-def _trust() -> ssl.SSLContext:
-    """Trust whom the system trusts, too: a house's own authority is made known there.
-
-    Read once, as that takes some 50 ms during which nothing else runs.
-    """
-    context = ssl.create_default_context()
-    context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
-    return context
-
-
-class _Adapter(HTTPAdapter):
-    """Speaks HTTPS with whom that trusts."""
-
-    def init_poolmanager(self, *given: Any, **more: Any) -> None:  # noqa: ANN401 - handed on
-        super().init_poolmanager(*given, **more, ssl_context=_trust())
-
-    def cert_verify(self, conn: Any, *_given: Any) -> None:  # noqa: ANN401 - handed on
-        """Leave it at that, where the library would read its own list once more."""
-        conn.cert_reqs = "CERT_REQUIRED"
-
-
-class _Session(OAuth2Session):  # type: ignore[misc]
-    """Asks within bounds, follows nothing, and takes nothing from the environment."""
-
-    def __init__(self, *given: Any, **more: Any) -> None:  # noqa: ANN401 - handed on
-        super().__init__(*given, **more)
-        self.trust_env = False
-        self.mount("https://", _Adapter())
-
-    def request(self, *given: Any, **more: Any) -> Response:  # noqa: ANN401 - handed on
-        until = time.monotonic() + WHOLE_S
-        bounds = {"timeout": WAITS_S, "allow_redirects": False, "stream": True}
-        answer: Response = super().request(*given, **{**more, **bounds})
-        with answer:
-            content = b""
-            for piece in answer.iter_content(1 << 14):
-                content += piece
-                if len(content) > MOST_BYTES or time.monotonic() > until:
-                    raise RequestException("the answer is too long")
-        # What has been read is what ``json`` reads.
-        answer._content = content
-        return answer
-
 
 class _App(OAuth2Mixin, OpenIDMixin, BaseApp):  # type: ignore[misc]
-    client_cls = _Session
+    client_cls = Session
 
 
 class Provider:
@@ -161,7 +100,7 @@ class Provider:
             try:
                 claims = self._bounded(ask)
             except BAD_ANSWER as error:
-                logger.warning("the sign-in service's answer is refused: %s", _said(error))
+                logger.warning("the sign-in service's answer is refused: %s", said(error))
                 raise NotAuthenticated("its answer does not hold", reason="sign_in") from error
         return self._identity(claims)
 
@@ -208,7 +147,7 @@ class Provider:
                 with self._place():
                     self._app = self._bounded(self._discovered)
             except BAD_ANSWER as error:
-                logger.warning("the sign-in service cannot be used: %s", _said(error))
+                logger.warning("the sign-in service cannot be used: %s", said(error))
                 raise _unavailable("its discovery document cannot be used") from error
             finally:
                 waits = KNOWN_S if self._app else FAILED_S
@@ -216,22 +155,8 @@ class Provider:
             return self._app
 
     def _discovered(self) -> _App:
-        issuer = self._settings.oidc_issuer
-        with _Session() as session:
-            url = get_well_known_url(issuer, external=True)
-            answer = session.request("GET", url, withhold_token=True)
-        answer.raise_for_status()
-        found = answer.json()
-        if found["issuer"] != issuer:
-            raise ValueError(f"OIDC_ISSUER is {issuer}, its document says {found['issuer']}")
-        for name in ENDPOINTS:
-            if not is_safe_address(found[name].partition("?")[0]):
-                raise ValueError(f"its {name} is no address of HTTPS")
-        offered = found.get("id_token_signing_alg_values_supported") or ["RS256"]
-        signed = [one for one in offered if one in ALGORITHMS]
-        if not signed:
-            raise ValueError("it signs by no key of its own")
-        return self._made(found, signed)
+        found, _date = document(self._settings.oidc_issuer)
+        return self._made(found, check(found, self._settings.oidc_issuer))
 
     def _made(self, found: dict[str, Any], signed: list[str]) -> _App:
         methods = found.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
@@ -257,7 +182,7 @@ class Provider:
     def _bounded(self, ask: Callable[[], T]) -> T:
         try:
             return ask()
-        except (RequestException, OSError) as error:
+        except NO_ANSWER as error:
             logger.warning("the sign-in service does not answer: %s", type(error).__name__)
             raise _unavailable("no usable answer") from error
 
@@ -274,11 +199,6 @@ class Provider:
 
 def _unavailable(why: str) -> Unavailable:
     return Unavailable(f"the sign-in service does not answer: {why}", reason="sign_in")
-
-
-def _said(error: Exception) -> str:
-    """Say an error of a library in one line, without what the other end wrote at length."""
-    return f"{type(error).__name__} {error}"[:300].encode("unicode_escape").decode("ascii")
 
 
 def _secret(settings: Settings) -> str:

@@ -6,8 +6,10 @@ the beginning of the id's hash, which opens nothing and is enough to tell one's 
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 
 from manager.errors import NotFound, StoreFailed
 from manager.records import AuditEntry, OwnSession, User
@@ -63,6 +65,16 @@ class OwnSessions:
         now, used_since = self._clock(), self.used_since()
         return self._store.read(lambda t: t.sessions.owners(session_ids, now, used_since))
 
+    def renew(self, session_id: str) -> str:
+        """Give a login another id, so that one somebody has got hold of before is worth nothing.
+
+        Returns:
+            The new id; the old one where the login has ended by now.
+        """
+        new_id = secrets.token_urlsafe(32)
+        there = self._store.write(lambda t: t.sessions.renew(session_id, new_id))
+        return new_id if there else session_id
+
     def list(self, user: User, session_id: str) -> list[OwnSession]:
         """List a user's logins in force, the one with ``session_id`` first, then the newest."""
         now = self._clock()
@@ -92,6 +104,24 @@ class OwnSessions:
             t.audit.add(self._entry(user, "sessions_ended"))
 
         self._store.write(work)
+
+    def end_all(self, actor: User, user_id: int) -> User:
+        """End all of somebody's logins, by an admin; his account and his API tokens stay.
+
+        Raises:
+            NotFound: there is no such account.
+        """
+
+        def work(t: Tables) -> User:
+            user = t.users.get(user_id)
+            if user is None:
+                raise NotFound("there is no such user", reason="user")
+            t.sessions.remove_of(user_id)
+            entry = self._entry(user, "sessions_ended")
+            t.audit.add(replace(entry, actor=actor.username))
+            return user
+
+        return self._store.write(work)
 
     def _entry(self, user: User, action: str) -> AuditEntry:
         return AuditEntry(self._clock(), user.username, action, user.username, "", "")

@@ -51,7 +51,7 @@ class User:
     second_factor: bool = False
     """Whether he is asked for a code of his phone, too."""
     must_set_second_factor: bool = False
-    """An admin who may do nothing before he has one; never stored, see ``accounts.at``."""
+    """Somebody who may do nothing before he has one; never stored, see ``accounts.at``."""
     by_provider: bool = False
     """Whether this login came by the word of a provider, who asks for what he likes."""
 

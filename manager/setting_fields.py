@@ -177,6 +177,12 @@ class Settings(CareFields, ClusterFields, SignInFields):
         "Whether admins must log in with a code of their phone, too. required: who has not set it "
         "up is led to it at his login, and has no admin's rights before.",
     )
+    second_factor: str = setting(
+        Choice("optional", "required"),
+        "optional",
+        "The same for everybody, users and admins alike. Who comes by OIDC_ISSUER is let off: what "
+        "that asks for is its own affair.",
+    )
     api_token_days_max: int = setting(
         Count(0, 3650),
         365,

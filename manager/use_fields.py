@@ -93,6 +93,13 @@ class UseFields:
     tls_alpn_port: int = setting(
         Count(1, 65535), 443, "The same by TLS, where the authority asks at port 443."
     )
+    tls_hsts: int = setting(
+        Count(0, 63_072_000),
+        0,
+        "With TLS: how long browsers insist on HTTPS for this host's name, on all of its ports. "
+        "0: one hour with internal, one day else.",
+        "s",
+    )
     idle_timeout: int = setting(
         Count(1, 604_800), 600, "Time without work after which an instance is ended.", "s"
     )

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import tempfile
 import time
 from collections import Counter
@@ -55,6 +56,7 @@ SETTINGS = {
     "SESSION_HOURS": "1",
     "QUARANTINE_AFTER": "60",
 }
+TRACEBACK = re.compile(r"^Traceback .*\n(?:\s.*\n)*.*$", re.MULTILINE)
 EMPTY_S = 180.0
 """For the last queues to be worked off and everything to be ended."""
 
@@ -150,10 +152,12 @@ def soak(options: argparse.Namespace, folder: Path) -> list[str]:
         report(options, people, faults, gauges)
         counts, lost = ledger.fates(manager)
         print("prompts:", ", ".join(f"{fate} {n}" for fate, n in sorted(counts.items())))
+        log = manager.log_path.read_text(encoding="utf-8")
         if lost:
             print(f"nobody looked, or nothing could be written: {ledger.unsure}")
-            log = manager.log_path.read_text(encoding="utf-8").splitlines()
-            lost += [line for line in log if "cannot be kept" in line or "Traceback" in line]
+            lost += [line for line in log.splitlines() if "cannot be kept" in line]
+        for text, times in Counter(TRACEBACK.findall(log)).items():
+            print(f"{times} times: {text}")
         return wrong + lost
 
 

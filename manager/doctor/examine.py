@@ -11,6 +11,7 @@ from manager.doctor.backups import backups
 from manager.doctor.cluster import cluster, shared
 from manager.doctor.finding import OK, WARNING, Finding
 from manager.doctor.https import https
+from manager.doctor.sign_in import sign_in
 from manager.doctor.webhooks import webhooks
 from manager.settings import Settings
 
@@ -46,6 +47,7 @@ def examine(settings: Settings, running: identity.Identity | None, address: str)
         *machine.isolation(settings),
         *machine.address(settings, running=running is not None),
         *https(settings, running=running is not None),
+        *sign_in(settings),
         *webhooks(settings),
         *backups(settings, running=running is not None),
         *cluster(settings),

@@ -23,12 +23,16 @@ from manager.runtime import offload
 
 @dataclass(frozen=True)
 class Opened:
-    """An open file of a user's; whoever gets it closes ``descriptor``."""
+    """An open file of a user's; whoever gets it closes ``descriptor``.
+
+    ``version`` names this content of this file, see ``folder.version_of``.
+    """
 
     descriptor: int
     name: str
     size: int
     media_type: str
+    version: str
 
 
 class Gallery:
@@ -55,7 +59,8 @@ class Gallery:
         """
         found = offload(self._open, workspace, path)
         name = path.rsplit("/", 1)[-1]
-        return Opened(found.descriptor, name, found.size, KINDS[scan.ending(name)].media_type)
+        kind = KINDS[scan.ending(name)].media_type
+        return Opened(found.descriptor, name, found.size, kind, found.version)
 
     def thumbnail(self, workspace: str | None, path: str) -> bytes | None:
         """Give a small WebP picture of a file; None where none can be made.
@@ -125,8 +130,12 @@ class Gallery:
         parts = _known(path)
         with Folder(self._workspaces, workspace or "") as folder:
             # Whatever has that name must be what was shown: a plain file of the user's own.
-            folder.open(parts).close()
-            return trash.throw(folder, parts)
+            found = folder.open(parts)
+            found.close()
+            name = trash.throw(folder, parts)
+        # What it showed goes with it; put back, the picture has one made anew.
+        self._thumbnails.forget(str(workspace), found.version)
+        return name
 
     def _restore(self, workspace: str | None, path: str, name: str) -> None:
         parts = _known(path)

@@ -43,9 +43,7 @@ class Thumbnails:
 
     def of(self, workspace: str, found: FoundFile) -> bytes | None:
         """Give the small picture of an open file, as WebP; None where none can be made."""
-        # With the workspace: another user may get a deleted file's number, and choose its time.
-        key = hashlib.sha256(f"{workspace}/{found.version}".encode()).hexdigest()
-        path = self._folder / f"{key}.webp"
+        path = self._path(workspace, found.version)
         kept: bytes | None = offload(_read, path)
         if kept is None:
             with self._turns:
@@ -54,6 +52,16 @@ class Thumbnails:
                 if kept is None:
                     kept = offload(self._make, found, path)
         return kept or None
+
+    def forget(self, workspace: str, version: str) -> None:
+        """Take away the small picture of a file that was deleted; touches the disk."""
+        with contextlib.suppress(OSError):
+            self._path(workspace, version).unlink(missing_ok=True)
+
+    def _path(self, workspace: str, version: str) -> Path:
+        # With the workspace: another user may get a deleted file's number, and choose its time.
+        key = hashlib.sha256(f"{workspace}/{version}".encode()).hexdigest()
+        return self._folder / f"{key}.webp"
 
     def _make(self, found: FoundFile, path: Path) -> bytes:
         self._folder.mkdir(mode=0o700, exist_ok=True)

@@ -17,10 +17,23 @@ from manager.gate.options import Options
 from manager.gate.render import BEGIN, END
 
 SECRET_WORD = "{$CADDY_ADMIN_SECRET:^nobody^}"  # noqa: S105 - the place of one
-OLD_ADMIN_LINE = "admin unix/{$CADDY_ADMIN_SOCKET:data/caddy/admin.sock}|0600"
+OWN_SOCKET = "data/caddy/admin.sock"
+"""Where it is below the project's folder, for a Caddy that was not told."""
+
+OLD_ADMIN_LINE = f"admin unix/{{$CADDY_ADMIN_SOCKET:{OWN_SOCKET}}}|0600"
 """What stood there before there was a secret; taken, and written anew as ``ADMIN_LINES``."""
 
-ADMIN_LINES = (f"{OLD_ADMIN_LINE} {{", f"origins {SECRET_WORD}", "enforce_origin", "}")
+EARLIER_FIRST_LINE = f"{OLD_ADMIN_LINE} {{"
+"""What stood there while a Caddy that was begun by hand took the manager's own socket."""
+
+NOBODYS_SOCKET = "/dev/null/the-manager-starts-caddy"
+"""Where nothing can listen. A second Caddy would take the manager's socket and share its ports
+(SO_REUSEPORT), with gates that nobody closes any more; one begun by hand ends at once instead."""
+
+ADMIN_LINES = (
+    f"admin unix/{{$CADDY_ADMIN_SOCKET:{NOBODYS_SOCKET}}}|0600 {{",
+    *(f"origins {SECRET_WORD}", "enforce_origin", "}"),
+)
 """Must stand in the file: without them Caddy's admin interface moves to a port that every program
 of the machine can reach, or answers every program of this account, and with it the power to open
 all gates (https://caddyserver.com/docs/caddyfile/options#admin)."""
@@ -84,13 +97,15 @@ def is_old(text: str) -> bool:
 def with_secret(text: str, secret: str) -> str:
     """Give the text as Caddy is to load it; the file keeps the placeholder.
 
-    A Caddy that another version began has no such variable in its environment.
+    A Caddy that another version began has no such variables in its environment.
     """
-    return text.replace(SECRET_WORD, secret)
+    return text.replace(SECRET_WORD, secret).replace(NOBODYS_SOCKET, OWN_SOCKET)
 
 
 def _renewed(lines: list[str]) -> list[str]:
-    """Put today's admin lines in the place of the old one, and keep the secret out of the log."""
+    """Put today's admin lines in the place of older ones, and keep the secret out of the log."""
+    earlier, today = EARLIER_FIRST_LINE, ADMIN_LINES[0]
+    lines = [_like(line, today) if line.strip() == earlier else line for line in lines]
     if OLD_ADMIN_LINE not in [line.strip() for line in lines]:
         return lines
     told = [line.strip() for line in lines]

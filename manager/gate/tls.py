@@ -26,8 +26,8 @@ from manager.gate.options import Options
 from manager.settings import Settings
 
 HSTS_INTERNAL_S, HSTS_FILES_S, HSTS_DOMAIN_S = 3600, 86_400, 86_400
-"""How long browsers insist on HTTPS for this host *name*. Short: it holds for every port of the
-host, also for other programs', and nobody can take it back from a browser that does not come by.
+"""How long browsers insist on HTTPS for this host *name*, unless TLS_HSTS says so. Short: it holds
+for every port of the host, also for other programs', and nobody can take it back from a browser.
 Shorter for an own authority: who loses its data directory makes another one, and people cannot
 pass over a warning meanwhile."""
 
@@ -124,14 +124,14 @@ class Keeper:
             if self._pem is None:
                 self.take()
             names = self._certificate.names if self._certificate else ()
-            return Tls(names, HSTS_FILES_S, socket, self._pem)
+            return Tls(names, settings.tls_hsts or HSTS_FILES_S, socket, self._pem)
         if settings.tls == "domain":
             names = runtime.offload(own_names, "")
             asked = domain.wanted(settings)
             others = tuple(name for name in names if name != asked.name)
-            return Tls(others, HSTS_DOMAIN_S, socket, domain=asked)
+            return Tls(others, settings.tls_hsts or HSTS_DOMAIN_S, socket, domain=asked)
         names = runtime.offload(own_names, settings.external_ip)
-        return Tls(names, HSTS_INTERNAL_S, socket)
+        return Tls(names, settings.tls_hsts or HSTS_INTERNAL_S, socket)
 
     def take(self) -> bool:
         """Take the operator's certificate as it lies there; tell whether it is another one.

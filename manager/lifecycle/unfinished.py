@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,10 @@ from manager.store import Store, Tables
 logger = logging.getLogger(__name__)
 
 KEPT_LAUNCHES = 5
-"""Of one user whose prompts are kept; the oldest goes."""
+"""Of one user whose prompts are kept; the oldest goes, but rather one that was sent again."""
+
+LATER_S = 0.001
+"""Between the times of two launches of which the clock says the second was earlier."""
 
 LISTED = 100
 """Prompts that are shown of one launch."""
@@ -53,6 +57,18 @@ def _summaries(folder: Path, one: Unfinished) -> list[dict[str, Any]]:
 def file_of(launch_id: str) -> str:
     """Name the file of a launch's prompts."""
     return f"unfinished-{launch_id}.jsonl"
+
+
+def _after(before: Sequence[Unfinished], now: float) -> float:
+    """Give a time that is later than those of before, though the clock was set back since."""
+    return max([now, *(one.saved_at + LATER_S for one in before)])
+
+
+def _too_many(before: Sequence[Unfinished]) -> list[Unfinished]:
+    """Say which of a user's go for a new one: those that were sent first, then the oldest."""
+    spare = len(before) + 1 - KEPT_LAUNCHES
+    mine = [one for one in before if one.state != "sending"]
+    return sorted(mine, key=lambda one: one.state != "sent")[: max(0, spare)]
 
 
 class Keeper:
@@ -85,11 +101,14 @@ class Keeper:
         one = Unfinished(launch_id, row.user_id or 0, now, len(found), left_out)
 
         def work(t: Tables) -> list[Unfinished]:
-            t.unfinished.add(one)
-            old = t.unfinished.of_user(one.user_id)[:-KEPT_LAUNCHES]
-            for gone in old:
-                t.unfinished.remove(gone.launch_id)
-            return old
+            before = [
+                old for old in t.unfinished.of_user(one.user_id) if old.launch_id != launch_id
+            ]
+            t.unfinished.add(replace(one, saved_at=_after(before, now)))
+            gone = _too_many(before)
+            for old in gone:
+                t.unfinished.remove(old.launch_id)
+            return gone
 
         for gone in self._store.write(work):
             offload(kept_files.remove, folder, file_of(gone.launch_id))

@@ -117,6 +117,14 @@ class Sessions:
             for row in rows
         ]
 
+    def renew(self, session_id: str, new_id: str) -> bool:
+        """Give a login another id, and leave all else as it is; tell whether it was there."""
+        done = self._connection.execute(
+            "UPDATE sessions SET id_hash = ? WHERE id_hash = ?",
+            (hash_of(new_id), hash_of(session_id)),
+        )
+        return done.rowcount > 0
+
     def remove_by_handle(self, user_id: int, handle: str) -> bool:
         """Forget one of a user's logins; tell whether it was there."""
         done = self._connection.execute(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
-from flask import Blueprint, redirect, render_template, request, session, url_for
+from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from manager.web.agents import describe
 from manager.web.guard import current_sid, current_user
+from manager.web.pages import logged_out
 from manager.web.services import services
 from manager.web.token_views import own_view
 
@@ -48,8 +49,7 @@ def end() -> ResponseReturnValue:
     house.manager.accounts.own.end(user, handle)
     house.live.accounts_changed()
     if this:
-        session.clear()
-        return redirect(url_for("pages.login"))
+        return logged_out()
     return redirect(url_for("account.page"))
 
 

@@ -118,6 +118,16 @@ def reset_second_factor(user_id: int) -> ResponseReturnValue:
     return {"user": views.user_view(user)}
 
 
+@admin_api.delete("/users/<int:user_id>/sessions")
+@contract(AccountOnly, refuses=(NotFound,))
+def end_logins(user_id: int) -> ResponseReturnValue:
+    """End all of somebody's logins in browsers; account, API tokens and ComfyUI stay."""
+    house = services()
+    user = house.manager.accounts.own.end_all(current_user(), user_id)
+    house.live.accounts_changed()
+    return {"user": views.user_view(user)}
+
+
 @admin_api.post("/ports/<int:port>/stop")
 @contract(InstanceOnly, status=202, refuses=(NotFound, NotRunning))
 def stop_port(port: int) -> ResponseReturnValue:

@@ -22,6 +22,7 @@ from manager.web import (
     oidc,
     outputs,
     people_api,
+    refusals,
     request_id,
     second_factor,
     tokens,
@@ -97,6 +98,7 @@ def create_app(manager: Manager) -> Flask:
     cookies.init_app(app)
     guard.init_app(app, manager)
     errors.init_app(app)
+    refusals.init_app(app)
     add_routes(app)
     metrics.init_app(app, manager)
     outputs.init_app(app, manager)

@@ -31,10 +31,14 @@ T = TypeVar("T", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Files:
-    """What is given is no JSON: the media types there may be, and of which kind they are."""
+    """What is given is no JSON: the media types there may be, and of which kind they are.
+
+    ``kept``: who has it already and names its ETag is told that it is still good.
+    """
 
     media_types: tuple[str, ...]
     is_text: bool = True
+    kept: bool = False
 
 
 Gives = type[Answer] | Files | Mapping[str, Any]

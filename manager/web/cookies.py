@@ -22,10 +22,13 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from itsdangerous import BadSignature
 
 from manager.errors import BadInput
+from manager.web.signing import DIGEST
 
 
 class Cookies(SecureCookieSessionInterface):
-    """Flask's, without the age."""
+    """Flask's, without the age, and signed by HMAC-SHA256."""
+
+    digest_method = DIGEST
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         """Read the session of a request; an empty one where there is none that we signed."""

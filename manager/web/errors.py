@@ -16,7 +16,7 @@ from flask_wtf.csrf import CSRFError  # type: ignore[import-untyped]
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from manager import errors
-from manager.web import i18n
+from manager.web import i18n, refusals
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +77,7 @@ def _on_manager_error(error: errors.ManagerError) -> ResponseReturnValue:
     status = status_of(type(error))
     if not isinstance(error, errors.Refused):
         return _fault(error.code, error, status)
+    refusals.note_error(error)
     if not wants_json():
         if isinstance(error, errors.NotAuthenticated):
             return redirect(url_for("pages.login"))
@@ -96,6 +97,7 @@ def _on_manager_error(error: errors.ManagerError) -> ResponseReturnValue:
 
 
 def _on_csrf(error: CSRFError) -> ResponseReturnValue:
+    refusals.note("form token")
     return answer("csrf", i18n.t("error.csrf"), 400, key="csrf")
 
 

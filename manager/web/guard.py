@@ -29,6 +29,7 @@ from manager.networks import within_or_unlimited
 from manager.records import User
 from manager.settings import Settings
 from manager.token_records import Bearer
+from manager.web import signing
 from manager.web.contract import contract_of
 from manager.web.errors import wants_json
 from manager.web.house import Manager
@@ -55,7 +56,7 @@ BEFORE_SECOND_FACTOR = BEFORE_PASSWORD_CHANGE | {
     "second_factor.confirm",
     "second_factor.cancel",
 }
-"""Endpoints for admins who must set up a second factor first."""
+"""Endpoints for who must set up a second factor first."""
 
 ADMINS_ONLY = (
     "admin_api.",
@@ -95,6 +96,7 @@ def from_own_page(settings: Settings, environ: Mapping[str, Any]) -> bool:
 
 def init_app(app: Flask, manager: Manager) -> None:
     """Put the checks before every request and the headers on every answer."""
+    signing.init_app()
     csrf = CSRFProtect()
     csrf.init_app(app)
 

@@ -65,6 +65,9 @@ class Accounts(WithOwnSessions, WithPeople, WithSecondFactor, WithSignIns, Proto
     def change_password(self, user: User, old: str, new: str, /, *, keep_sid: str) -> None:
         """Set a new password and end the user's other sessions."""
 
+    def confirm(self, user: User, password: str, /) -> None:
+        """Ask somebody who is logged in for his password once more."""
+
     def users(self) -> Sequence[User]:
         """List all accounts."""
 

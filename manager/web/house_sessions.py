@@ -20,11 +20,17 @@ class OwnSessions(Protocol):
     def list(self, user: User, session_id: str, /) -> Sequence[OwnSession]:
         """List the logins in force, this one first."""
 
+    def renew(self, session_id: str, /) -> str:
+        """Give a login another id, and say which."""
+
     def end(self, user: User, handle: str, /) -> None:
         """End one of them."""
 
     def end_others(self, user: User, session_id: str, /) -> None:
         """End all but this one."""
+
+    def end_all(self, actor: User, user_id: int, /) -> User:
+        """End all of somebody's."""
 
 
 class WithOwnSessions(Protocol):

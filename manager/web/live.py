@@ -115,6 +115,13 @@ class Live:
             self._recheck = True
         self._wake.set()
 
+    def session_renewed(self, old: str, new: str) -> None:
+        """Take note that a login has another id: its pages stay."""
+        with self._lock:
+            for one in self._connections.values():
+                if one.session_id == old:
+                    one.session_id = new
+
     # Connections.
 
     def admit(self, connection_id: str, session_id: str, address: Address) -> Connection | None:

@@ -8,7 +8,9 @@ has not begun counts as no try: any page may send a visitor's browser here.
 from __future__ import annotations
 
 import dataclasses
+import hmac
 import logging
+import secrets
 import threading
 import time
 from typing import TYPE_CHECKING, Final
@@ -46,6 +48,10 @@ oidc = Blueprint("oidc", __name__, url_prefix="/oidc")
 
 EXTENSION = "comfyui_manager_oidc"
 BEGUN_KEY: Final = "oidc"
+BUTTON_KEY: Final = "oidc_button"
+"""What the button of this browser's login page carries, so that no page elsewhere can press it: the
+provider may know somebody already, and would send him back logged in without a word of his."""
+
 BEGUN_S = 600.0
 """For how long a person may take at the provider."""
 
@@ -83,7 +89,23 @@ def init_app(app: Flask, manager: Manager) -> None:
 
     @app.context_processor
     def words() -> dict[str, object]:
-        return {"sign_in_name": provider_name(manager.settings), "own_sign_in": own_sign_in}
+        return {
+            "sign_in_name": provider_name(manager.settings),
+            "own_sign_in": own_sign_in,
+            "sign_in_button": _button,
+        }
+
+
+def _button() -> str:
+    """Give the address behind the button, for the browser whose page it is on."""
+    if BUTTON_KEY not in session:
+        session[BUTTON_KEY] = secrets.token_urlsafe(24)
+    return url_for("oidc.begin", by=session[BUTTON_KEY])
+
+
+def _by_button() -> bool:
+    known, given = session.get(BUTTON_KEY, ""), request.args.get("by", "")
+    return bool(known) and hmac.compare_digest(known.encode(), given.encode())
 
 
 def provider_name(settings: Settings) -> str | None:
@@ -120,15 +142,17 @@ def desk() -> Desk:
 
 @oidc.get("/login")
 def begin() -> ResponseReturnValue:
-    """Send a visitor to the provider."""
+    """Send a visitor to the provider, who has pressed the button of our own page."""
     provider, settings = desk().provider, services().manager.settings
     wanted = own_path(request.args.get("next", ""))
     if g.user:
         return redirect(wanted)
     here, ours = own_origin(settings, request.environ), _origin(settings)
-    if here != ours and "here" not in request.args:
+    if not _by_button():
+        return redirect(url_for("pages.login"))
+    if here != ours:
         # The session's cookie has to be where the provider sends the visitor back to.
-        return redirect(ours + url_for("oidc.begin", next=wanted, here=1))
+        return redirect(ours + url_for("pages.login"))
     try:
         url, begun = provider.begin(ours + url_for("oidc.callback"))
     except Refused as error:

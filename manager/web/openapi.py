@@ -31,6 +31,7 @@ TOKEN, SESSION, CSRF = "token", "session", "csrf"
 ALWAYS = (errors.BadInput, errors.NotAuthenticated, errors.NotPermitted, errors.TooManyAttempts)
 """What any route may refuse."""
 
+NOT_MODIFIED = 304
 NOTHING_THERE, NOT_THIS_WAY, TOO_LARGE = 404, 405, 413
 MEANINGS = {
     400: "The request cannot be understood; `field` says which part of it.",
@@ -189,11 +190,21 @@ def _responses(rule: Rule, found: Contract, models: _Models) -> Json:
     refusal = {"application/json": {"schema": models.ref(Refusal)}}
     return {
         str(found.status): {"description": "Done.", "content": _content(found, models)},
+        **(
+            {str(NOT_MODIFIED): {"description": "What you have is still good."}}
+            if is_kept(found)
+            else {}
+        ),
         **{
             str(number): {"description": MEANINGS[number], "content": refusal}
             for number in sorted(refusals(rule, found))
         },
     }
+
+
+def is_kept(found: Contract) -> bool:
+    """Tell whether a route may answer that what a browser has is still good."""
+    return isinstance(found.gives, Files) and found.gives.kept
 
 
 def refusals(rule: Rule, found: Contract) -> set[int]:

@@ -8,6 +8,7 @@ in it that a browser would run.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -27,6 +28,7 @@ from manager.web.answers.user import Workflow as Texts
 from manager.web.contract import Files, contract
 from manager.web.guard import current_user
 from manager.web.house import Manager
+from manager.web.openapi import NOT_MODIFIED
 from manager.web.services import services
 
 outputs = Blueprint("outputs", __name__, url_prefix="/api/user/outputs")
@@ -34,8 +36,10 @@ outputs = Blueprint("outputs", __name__, url_prefix="/api/user/outputs")
 EXTENSION = "comfyui_manager_gallery"
 ON_A_PAGE = 12
 PIECE_BYTES = 256 * 1024
-KEEP = "private, max-age=604800, immutable"
-"""For addresses that carry the content's version; in the visitor's own browser only."""
+KEEP = "private, no-cache"
+"""For addresses that carry the content's version: kept by the visitor's own browser, and asked for
+each time, so that whoever uses that browser next gets none of them. What is still good costs an
+answer without a body (304)."""
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 """For a picture opened by itself; the style is what browsers centre it with."""
@@ -108,28 +112,38 @@ def index(query: PageQuery) -> ResponseReturnValue:
 
 
 @outputs.get("/thumbnail")
-@contract(Files(("image/webp",), is_text=False), refuses=(NotFound,))
+@contract(Files(("image/webp",), is_text=False, kept=True), refuses=(NotFound,))
 def thumbnail(query: FileQuery) -> ResponseReturnValue:
     """Give a small picture; 404 where none can be made."""
-    small = _gallery().thumbnail(current_user().workspace, query.path)
+    workspace = current_user().workspace
+    opened = _gallery().open(workspace, query.path)
+    os.close(opened.descriptor)
+    tag = _tag("small", opened)
+    if request.if_none_match.contains(tag):
+        return _not_modified(tag)
+    small = _gallery().thumbnail(workspace, query.path)
     if small is None:
         raise NotFound("no small picture can be made", reason="output")
     response = Response(small, mimetype="image/webp")
-    _protect(response)
+    _protect(response, tag)
     response.headers["Content-Disposition"] = "inline"
     return response
 
 
 @outputs.get("/file")
-@contract(Files(MEDIA_TYPES, is_text=False), refuses=(NotFound,))
+@contract(Files(MEDIA_TYPES, is_text=False, kept=True), refuses=(NotFound,))
 def file(query: FileQuery) -> ResponseReturnValue:
     """Give a whole file: a picture to look at, or anything as a download."""
     opened = _gallery().open(current_user().workspace, query.path)
+    tag = _tag("whole", opened)
+    if request.if_none_match.contains(tag):
+        os.close(opened.descriptor)
+        return _not_modified(tag)
     look = opened.media_type.startswith("image/") and query.download is None
     response = Response(_pieces(opened), mimetype=opened.media_type, direct_passthrough=True)
     response.call_on_close(lambda: os.close(opened.descriptor))
     response.content_length = opened.size
-    _protect(response)
+    _protect(response, tag)
     _name(response, opened.name, "inline" if look else "attachment")
     return response
 
@@ -174,9 +188,23 @@ def _gallery() -> Gallery:
     return found
 
 
-def _protect(response: Response) -> None:
+def _tag(what: str, opened: Opened) -> str:
+    """Name what is sent: another user's file of the same path and version has another name."""
+    named = f"{what}/{current_user().workspace}/{opened.version}"
+    return hashlib.sha256(named.encode()).hexdigest()[:32]
+
+
+def _not_modified(tag: str) -> Response:
+    response = Response(status=NOT_MODIFIED)
+    _protect(response, tag)
+    return response
+
+
+def _protect(response: Response, tag: str = "") -> None:
     response.headers["Content-Security-Policy"] = POLICY
     response.headers["Cache-Control"] = KEEP if "v" in request.args else "private, no-store"
+    if tag:
+        response.set_etag(tag)
 
 
 def _name(response: Response, name: str, how: str) -> None:

@@ -158,8 +158,20 @@ def _login_refused(error: Refused, username: str) -> ResponseReturnValue:
 def logout() -> ResponseReturnValue:
     """End the session here and its live connections."""
     services().end_session(current_sid())
+    return logged_out()
+
+
+def logged_out() -> ResponseReturnValue:
+    """Lead to the login, and have the browser forget what it kept of the pages.
+
+    Its cache alone: "cookies" would take those of the workspaces along, which are other ports of
+    this host, and what lies in this origin's storage are two switches of the pages and nobody's
+    data. Browsers heed it over HTTPS and on this machine alone.
+    """
     session.clear()
-    return redirect(url_for("pages.login"))
+    response = redirect(url_for("pages.login"))
+    response.headers["Clear-Site-Data"] = '"cache"'
+    return response
 
 
 @pages.route("/password", methods=["GET", "POST"])

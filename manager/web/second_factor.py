@@ -136,7 +136,7 @@ def confirm() -> ResponseReturnValue:
 
 
 def _show_once(made: Sequence[str]) -> ResponseReturnValue:
-    services().live.accounts_changed()
+    services().renew_session()
     _just_made().put(current_sid(), made)
     return redirect(url_for("second_factor.page"))
 
@@ -158,7 +158,7 @@ def off() -> ResponseReturnValue:
         _factors().turn_off(current_user(), *_password_and_code())
     except Refused as error:
         return _refused("second_factor.html", error, **_view(), tried="off")
-    services().live.accounts_changed()
+    services().renew_session()
     return redirect(url_for("account.page", _anchor="second-factor"))
 
 

@@ -59,10 +59,17 @@ class Services:
             self.manager.accounts.logout(sid)
             self.live.accounts_changed()
 
+    def renew_session(self) -> None:
+        """Give the login under way another id, as what opens its account has changed."""
+        old = current_sid()
+        session[SESSION_KEY] = new = self.manager.accounts.own.renew(old)
+        self.live.session_renewed(old, new)
+        self.live.accounts_changed()
+
     def change_password(self, user: User, old: str, new: str) -> None:
         """Set a user's own password; his other sessions end."""
         self.manager.accounts.change_password(user, old, new, keep_sid=current_sid())
-        self.live.accounts_changed()
+        self.renew_session()
 
 
 def services() -> Services:

@@ -16,16 +16,26 @@ from manager.web.services import services
 admin_sign_ins = Blueprint("admin_sign_ins", __name__, url_prefix="/admin/sign-ins")
 
 MOST_DIGITS = 15
+MOST_SOUGHT = 255
+"""Letters that are looked for: as long as a subject may be."""
 
 
 @admin_sign_ins.get("")
 def page() -> ResponseReturnValue:
     """Show how each account stands to the provider."""
     desk()
-    accounts = services().manager.accounts
+    accounts, sought = services().manager.accounts, request.args.get("q", "")[:MOST_SOUGHT].strip()
     ties = accounts.sign_ins.ties()
-    shown = [{"account": user, "tie": ties.get(user.id)} for user in accounts.users()]
-    return render_template("sign_ins.html", people=shown)
+    shown = [
+        {"account": user, "tie": ties.get(user.id)}
+        for user in accounts.users()
+        if _is_sought(sought, user.username, getattr(ties.get(user.id), "subject", None))
+    ]
+    return render_template("sign_ins.html", people=shown, sought=sought)
+
+
+def _is_sought(sought: str, *texts: str | None) -> bool:
+    return any(sought.casefold() in (text or "").casefold() for text in texts)
 
 
 @admin_sign_ins.post("")

@@ -28,6 +28,7 @@ def own_view(manager: Manager, user: User) -> View:
         "all": [token_view(manager, one) for one in manager.api_tokens.of_user(user)],
         "days": choices,
         "days_chosen": DAYS_CHOSEN if DAYS_CHOSEN in choices else choices[-1] if choices else None,
+        "by_password": manager.accounts.sign_ins.has_password(user),
         "scopes": [one for one in SCOPES if one != "admin" or user.is_admin],
     }
 

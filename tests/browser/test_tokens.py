@@ -29,6 +29,7 @@ def makes(person: Person, name: str, scope: str) -> str:
     person.page.get_by_text(person.t("token.new"), exact=True).click()
     person.field("token.name").fill(name)
     person.page.get_by_role("radio", name=person.t(f"token.scope.{scope}"), exact=True).check()
+    person.field("factor.password").fill(OWN)
     person.button("token.make").click()
     token = person.field("token.itself").input_value()
     assert TOKEN.fullmatch(token)

@@ -10,7 +10,7 @@ import pytest
 import requests
 import websocket
 
-from tests.support.client import Client, first_admin
+from tests.support.client import ADMIN_PASSWORD, Client, first_admin
 from tests.support.server import ManagerProcess
 
 pytestmark = pytest.mark.integration
@@ -43,6 +43,7 @@ def token_of(one: Client) -> str:
         "name": "nightly",
         "scope": "admin",
         "days": "7",
+        "password": ADMIN_PASSWORD,
         "csrf_token": one.session.headers["X-CSRFToken"],
     }
     page = one.session.post(f"{one.manager.url}/account/tokens", data=form, timeout=30)

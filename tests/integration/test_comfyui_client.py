@@ -15,7 +15,7 @@ from manager.comfyui import CACHE_S, LONG_BYTES, ComfyUI, QueueAnswer, Work
 from manager.connections import USUAL
 from manager.records import GUARD_HEADER, Address
 from tests.support.ports import free_port
-from tests.support.talker import Talker, http_answer
+from tests.support.talker import Talker, http_answer, talking
 
 pytestmark = pytest.mark.integration
 
@@ -27,16 +27,6 @@ def _queue(running: int, pending: int) -> bytes:
     return json.dumps({"queue_running": [JOB] * running, "queue_pending": [JOB] * pending}).encode()
 
 
-@contextmanager
-def _talking(talk: Callable[[socket.socket], object]) -> Iterator[tuple[Talker, ComfyUI]]:
-    talker, comfyui = Talker(talk), ComfyUI(4)
-    try:
-        yield talker, comfyui
-    finally:
-        comfyui.close()
-        talker.close()
-
-
 @pytest.mark.parametrize(
     ("running", "pending", "work"),
     [(0, 0, Work.IDLE), (1, 0, Work.BUSY), (0, 1, Work.BUSY), (1, 3, Work.BUSY)],
@@ -44,7 +34,7 @@ def _talking(talk: Callable[[socket.socket], object]) -> Iterator[tuple[Talker, 
 def test_a_queue_is_idle_only_when_nothing_runs_and_nothing_waits(
     running: int, pending: int, work: Work
 ) -> None:
-    with _talking(lambda c: c.sendall(http_answer(_queue(running, pending)))) as (talker, comfyui):
+    with talking(lambda c: c.sendall(http_answer(_queue(running, pending)))) as (talker, comfyui):
         answer = comfyui.queue(talker.address, SECRET)
         assert (answer.work, answer.running, answer.pending) == (work, running, pending)
 
@@ -69,13 +59,13 @@ def test_a_queue_is_idle_only_when_nothing_runs_and_nothing_waits(
     ],
 )
 def test_what_is_not_a_queue_is_unknown(body: bytes) -> None:
-    with _talking(lambda c: c.sendall(http_answer(body))) as (talker, comfyui):
+    with talking(lambda c: c.sendall(http_answer(body))) as (talker, comfyui):
         assert comfyui.queue(talker.address, SECRET).work is Work.UNKNOWN
 
 
 @pytest.mark.parametrize("status", ["500 Oops", "403 Forbidden", "302 Found", "204 No Content"])
 def test_another_status_is_unknown(status: str) -> None:
-    with _talking(lambda c: c.sendall(http_answer(_queue(0, 0), status))) as (talker, comfyui):
+    with talking(lambda c: c.sendall(http_answer(_queue(0, 0), status))) as (talker, comfyui):
         assert comfyui.queue(talker.address, SECRET).work is Work.UNKNOWN
 
 
@@ -91,10 +81,10 @@ def test_silence_and_dripping_are_unknown() -> None:
         while not talker.done.wait(0.1):
             connection.sendall(b" ")
 
-    with _talking(lambda c: talker.done.wait(10)) as (talker, comfyui):
+    with talking(lambda c: talker.done.wait(10)) as (talker, comfyui):
         assert comfyui.queue(talker.address, SECRET).work is Work.UNKNOWN
         talker.done.set()
-    with _talking(drip) as (talker, comfyui):
+    with talking(drip) as (talker, comfyui):
         assert comfyui.queue(talker.address, SECRET).work is Work.UNKNOWN
         talker.done.set()
 
@@ -107,7 +97,7 @@ def test_an_answer_that_never_ends_is_unknown(monkeypatch: pytest.MonkeyPatch) -
         while True:
             connection.sendall(b"x" * 65536)
 
-    with _talking(flood) as (talker, comfyui):
+    with talking(flood) as (talker, comfyui):
         assert comfyui.queue(talker.address, SECRET).work is Work.UNKNOWN
 
 
@@ -121,7 +111,7 @@ def _chunks(body: bytes, size: int) -> bytes:
 
 def test_an_answer_in_chunks_is_read_whole_and_the_connection_serves_again() -> None:
     answer = CHUNKED + _chunks(_queue(2, 3), 7) + b"0\r\n\r\n"
-    with _talking(lambda c: c.sendall(answer)) as (talker, comfyui):
+    with talking(lambda c: c.sendall(answer)) as (talker, comfyui):
         for _ in range(2):
             answered = comfyui.queue(talker.address, SECRET, fresh=True)
             assert (answered.running, answered.pending) == (2, 3)
@@ -159,7 +149,7 @@ def test_what_is_cut_short_or_out_of_bounds_is_unknown(answer: bytes) -> None:
         connection.sendall(answer)
         connection.shutdown(socket.SHUT_WR)
 
-    with _talking(once) as (talker, comfyui):
+    with talking(once) as (talker, comfyui):
         assert comfyui.queue(talker.address, SECRET).work is Work.UNKNOWN
 
 
@@ -168,7 +158,7 @@ def test_a_connection_that_was_closed_meanwhile_costs_no_answer() -> None:
         connection.sendall(http_answer(_queue(1, 0)))
         connection.shutdown(socket.SHUT_RDWR)
 
-    with _talking(once) as (talker, comfyui):
+    with talking(once) as (talker, comfyui):
         for asked in range(1, 4):
             assert comfyui.queue(talker.address, SECRET, fresh=True).work is Work.BUSY
             assert talker.connections == asked
@@ -177,7 +167,7 @@ def test_a_connection_that_was_closed_meanwhile_costs_no_answer() -> None:
 def test_pages_share_an_answer_and_the_watch_asks_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("manager.comfyui.time.monotonic", lambda: now[0])
-    with _talking(lambda c: c.sendall(http_answer(_queue(0, 0)))) as (talker, comfyui):
+    with talking(lambda c: c.sendall(http_answer(_queue(0, 0)))) as (talker, comfyui):
         comfyui.queue(talker.address, SECRET)
         now[0] += CACHE_S - 0.01
         comfyui.queue(talker.address, SECRET)
@@ -200,7 +190,7 @@ def test_the_same_bytes_are_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None
         return real(body)
 
     monkeypatch.setattr("manager.comfyui.json.loads", loads)
-    with _talking(lambda c: c.sendall(http_answer(_queue(1, 0)))) as (talker, comfyui):
+    with talking(lambda c: c.sendall(http_answer(_queue(1, 0)))) as (talker, comfyui):
         for _ in range(5):
             assert comfyui.queue(talker.address, SECRET, fresh=True).work is Work.BUSY
         assert (len(talker.requests), len(parsed)) == (5, 1)
@@ -235,7 +225,7 @@ class Jobs:
 
 @contextmanager
 def _working(jobs: Jobs) -> Iterator[Callable[[], QueueAnswer]]:
-    with _talking(jobs) as (talker, comfyui):
+    with talking(jobs) as (talker, comfyui):
         jobs.talker = talker
         yield lambda: comfyui.queue(talker.address, SECRET, fresh=True)
 
@@ -295,7 +285,7 @@ def test_a_short_queue_is_asked_for_whole_each_time() -> None:
 
 def test_that_it_is_idle_is_never_taken_from_a_number() -> None:
     body = json.dumps({"queue_running": [], "queue_pending": [], "more": "x" * LONG_BYTES})
-    with _talking(lambda c: c.sendall(http_answer(body.encode()))) as (talker, comfyui):
+    with talking(lambda c: c.sendall(http_answer(body.encode()))) as (talker, comfyui):
         for _ in range(3):
             assert comfyui.queue(talker.address, SECRET, fresh=True).work is Work.IDLE
         assert all(request.startswith(b"GET /queue ") for request in talker.requests)
@@ -334,7 +324,7 @@ def test_a_proxy_in_the_environment_does_not_catch_the_checks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
-    with _talking(lambda c: c.sendall(http_answer(_queue(0, 0)))) as (talker, comfyui):
+    with talking(lambda c: c.sendall(http_answer(_queue(0, 0)))) as (talker, comfyui):
         assert comfyui.queue(talker.address, SECRET).work is Work.IDLE
 
 
@@ -351,7 +341,7 @@ def test_the_newest_message_of_the_history_tells_the_last_work() -> None:
         }
     }
     answers = [json.dumps(history).encode(), b"{}", b"[]", b'{"id": {}}', b"nonsense"]
-    with _talking(lambda c: c.sendall(http_answer(answers.pop(0)))) as (talker, comfyui):
+    with talking(lambda c: c.sendall(http_answer(answers.pop(0)))) as (talker, comfyui):
         assert comfyui.last_work_at(talker.address, SECRET) == 1_700_000_004.5
         for _ in range(4):
             assert comfyui.last_work_at(talker.address, SECRET) is None
@@ -360,7 +350,7 @@ def test_the_newest_message_of_the_history_tells_the_last_work() -> None:
 
 def test_the_history_tells_which_prompts_finished_in_their_order() -> None:
     answers = [b'{"b": {"prompt": []}, "a": {}}', b"{}", b"[]", b"nonsense"]
-    with _talking(lambda c: c.sendall(http_answer(answers.pop(0)))) as (talker, comfyui):
+    with talking(lambda c: c.sendall(http_answer(answers.pop(0)))) as (talker, comfyui):
         assert comfyui.finished(talker.address, SECRET, 16) == ["b", "a"]
         assert comfyui.finished(talker.address, SECRET, 16) == []
         for _ in range(2):
@@ -371,7 +361,7 @@ def test_the_history_tells_which_prompts_finished_in_their_order() -> None:
 
 
 def test_the_secret_is_shown_with_every_question_but_the_strangers() -> None:
-    with _talking(lambda c: c.sendall(http_answer(_queue(0, 0)))) as (talker, comfyui):
+    with talking(lambda c: c.sendall(http_answer(_queue(0, 0)))) as (talker, comfyui):
         comfyui.queue(talker.address, SECRET)
         comfyui.last_work_at(talker.address, SECRET)
         comfyui.queue(talker.address, None, fresh=True)
@@ -386,11 +376,11 @@ def test_the_secret_is_shown_with_every_question_but_the_strangers() -> None:
     [("403 Forbidden", True), ("200 OK", False), ("404 Not Found", False), ("302 Found", False)],
 )
 def test_only_403_is_a_refusal(status: str, refuses: bool) -> None:
-    with _talking(lambda c: c.sendall(http_answer(b"", status))) as (talker, comfyui):
+    with talking(lambda c: c.sendall(http_answer(b"", status))) as (talker, comfyui):
         assert comfyui.refuses_strangers(talker.address) is refuses
 
 
 def test_no_answer_is_no_proof() -> None:
     assert ComfyUI(1).refuses_strangers(Address("127.0.0.1", free_port())) is None
-    with _talking(lambda c: c.sendall(b"nonsense\r\n\r\n")) as (talker, comfyui):
+    with talking(lambda c: c.sendall(b"nonsense\r\n\r\n")) as (talker, comfyui):
         assert comfyui.refuses_strangers(talker.address) is None

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from manager.disk import WALKER, walker
+from tests.support.looked import looked
 
 pytestmark = pytest.mark.integration
 
@@ -112,19 +113,11 @@ def test_a_closed_folder_is_counted_and_nothing_else_of_root_is_kept(tmp_path: P
         "walker.Walk.add_up = lambda *_: print(open('/proc/self/status').read(), os.nice(0)); "
         "walker.main(sys.argv[1])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", look, str(tmp_path / "mine")],
-        cwd=WALKER.parent.parent.parent,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    own = dict(line.split(":\t", 1) for line in done.stdout.splitlines() if ":\t" in line)
+    said, own = looked(look, tmp_path / "mine")
     assert own["Uid"].split() == [str(walker.NOBODY)] * 4
     assert own["Groups"].split() == []
     assert int(own["CapEff"], 16) in {1 << one for one in walker.MAY_LOOK}
     assert int(own["CapPrm"], 16) == int(own["CapEff"], 16)
     assert int(own["CapInh"], 16) == int(own["CapAmb"], 16) == 0
     assert own["NoNewPrivs"] == "1"
-    assert " 19\n" in done.stdout
+    assert " 19\n" in said

@@ -129,7 +129,37 @@ def caddy_by_hand(settings: Settings) -> Iterator[tuple[subprocess.Popen[bytes],
         reaper.join()
 
 
-def test_caddy_run_by_hand_answers_nobody(settings: Settings) -> None:
+@pytest.mark.parametrize("how", ["start", "run"])
+def test_caddy_begun_by_hand_ends_at_once_and_takes_nothing_from_the_managers(
+    settings: Settings, how: str
+) -> None:
+    row = settings.ports[0]
+    opened = opening(row.port, new_token())
+    key = {"Cookie": f"token_{row.port}={opened.token}"}
+    with upstream(row.port), running_gate(settings) as gate:
+        gate.apply({row.port: opened})
+        words = [str(find_program("")), how, "--config", "Caddyfile"]
+        log = settings.data_dir / "log"
+        with log.open("wb") as out:
+            done = subprocess.run(
+                words,
+                cwd=settings.caddyfile.parent,
+                stdout=out,
+                stderr=out,
+                timeout=60,
+                check=False,
+            )
+        assert done.returncode == 1
+        assert "administration endpoint: not a directory" in log.read_text()
+        assert knock(row.workspace_port, "/queue", key).status == 200
+        gate.apply({})
+        assert {knock(row.workspace_port, "/queue", key).status for _ in range(20)} == {403}
+
+
+def test_an_older_caddy_begun_by_hand_is_ended_and_never_taken_over(settings: Settings) -> None:
+    text = settings.caddyfile.read_text()
+    earlier = text.replace(caddyfile.ADMIN_LINES[0], caddyfile.EARLIER_FIRST_LINE)
+    settings.caddyfile.write_text(earlier)
     with caddy_by_hand(settings) as (child, socket):
         for origin in NOT_THE_SECRET:
             headers = {} if origin is None else {"Origin": origin}
@@ -138,6 +168,9 @@ def test_caddy_run_by_hand_answers_nobody(settings: Settings) -> None:
         with running_gate(settings) as gate:
             assert gate.watch().pid != child.pid
             assert identity.read(child.pid) is None
+    now = settings.caddyfile.read_text()
+    assert caddyfile.ADMIN_LINES[0] in now
+    assert caddyfile.EARLIER_FIRST_LINE not in now
 
 
 def test_lost_secret_costs_a_new_caddy_and_nothing_else(settings: Settings) -> None:

@@ -75,6 +75,22 @@ def fake_caddy(folder: Path, script: str) -> Iterator[str]:
     yield str(program)
 
 
+def elsewhere(settings: Settings, script: str) -> subprocess.CompletedProcess[str]:
+    """Run a program that has the same gates in a process of its own."""
+    table = ",".join(
+        f"{row.port}:{row.external_port}:{row.workspace_port}:{row.card}" for row in settings.ports
+    )
+    return subprocess.run(
+        [sys.executable, "-c", script, str(settings.caddyfile.parent)],
+        cwd=ROOT,
+        env={**os.environ, "PORTS": table, "GATE_HOST": "127.0.0.1"},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+
 def test_caddy_that_was_killed_comes_back_with_the_same_gates(settings: Settings) -> None:
     port, token = settings.ports[0].port, new_token()
     with running_gate(settings) as gate:
@@ -219,17 +235,7 @@ def test_stop_ends_a_caddy_that_a_killed_manager_left(settings: Settings) -> Non
         "print(g.watch().pid, flush=True);"
         "import os; os._exit(9)"
     )
-    table = ",".join(
-        f"{row.port}:{row.external_port}:{row.workspace_port}:{row.card}" for row in settings.ports
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(settings.caddyfile.parent)],
-        cwd=ROOT,
-        env={**os.environ, "PORTS": table, "GATE_HOST": "127.0.0.1"},
-        stdout=subprocess.PIPE,
-        timeout=60,
-        check=False,
-    )
+    done = elsewhere(settings, script)
     caddy = identity.read(int(done.stdout))
     assert caddy is not None
     Gate(settings).stop()
@@ -393,16 +399,5 @@ def test_same_behaviour_under_eventlet(settings: Settings) -> None:
         "g.apply({ports[0]: Opening(new_token(), upstream='127.0.0.1:1')}); pid = g.watch().pid\n"
         "g.stop(); assert identity.read(pid) is None; print('done')\n"
     )
-    table = ",".join(
-        f"{row.port}:{row.external_port}:{row.workspace_port}:{row.card}" for row in settings.ports
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(settings.caddyfile.parent)],
-        cwd=ROOT,
-        env={**os.environ, "PORTS": table, "GATE_HOST": "127.0.0.1"},
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
+    done = elsewhere(settings, script)
     assert done.stdout.endswith("done\n"), done.stderr

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import socket
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from manager.comfyui import LONG, ComfyUI
+from manager.comfyui import LONG
 from manager.connections import BODY_LIMIT
 from manager.records import GUARD_HEADER
 from tests.integration.test_whole_program import JOB, House
 from tests.support.client import Workspace
-from tests.support.talker import Talker, http_answer
+from tests.support.talker import http_answer, talking
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
@@ -24,19 +23,9 @@ SECRET = "s" * 32
 SLEEP = {**JOB, "3": {"class_type": "Sleep", "inputs": {"seconds": 600, "value": ["1", 0]}}}
 
 
-@contextmanager
-def _talking(talk: Callable[[socket.socket], object]) -> Iterator[tuple[Talker, ComfyUI]]:
-    talker, comfyui = Talker(talk), ComfyUI(4)
-    try:
-        yield talker, comfyui
-    finally:
-        comfyui.close()
-        talker.close()
-
-
 def test_a_queue_longer_than_a_check_reads_is_kept_whole() -> None:
     body = b'{"queue_running": [], "queue_pending": ["' + b"x" * BODY_LIMIT + b'"]}'
-    with _talking(lambda c: c.sendall(http_answer(body))) as (talker, comfyui):
+    with talking(lambda c: c.sendall(http_answer(body))) as (talker, comfyui):
         assert comfyui.whole_queue(talker.address, SECRET) == body
 
 
@@ -49,7 +38,7 @@ def test_what_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> No
         lambda c: c.sendall(http_answer(b"x" * 2000)),
         lambda c: c.close(),
     ):
-        with _talking(talk) as (talker, comfyui):
+        with talking(talk) as (talker, comfyui):
             assert comfyui.whole_queue(talker.address, SECRET) is None
             assert comfyui.newest(talker.address, SECRET) is None
             assert comfyui.send(talker.address, SECRET, b"{}") is None
@@ -58,7 +47,7 @@ def test_what_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_an_order_is_sent_once_with_the_secret_and_answered_in_full() -> None:
     refusal = b'{"error": {"message": "no"}}'
-    with _talking(lambda c: c.sendall(http_answer(refusal, "400 Bad Request"))) as (
+    with talking(lambda c: c.sendall(http_answer(refusal, "400 Bad Request"))) as (
         talker,
         comfyui,
     ):
@@ -78,7 +67,7 @@ def test_only_a_short_queue_with_work_is_remembered() -> None:
     busy = json.dumps({"queue_running": [job], "queue_pending": []}).encode()
     long = json.dumps({"queue_running": [[*job, "x" * 70_000]], "queue_pending": []}).encode()
     for body, kept in ((busy, busy), (long, None), (busy, busy), (_empty(), None)):
-        with _talking(lambda c, body=body: c.sendall(http_answer(body))) as (talker, comfyui):  # type: ignore[misc]
+        with talking(lambda c, body=body: c.sendall(http_answer(body))) as (talker, comfyui):  # type: ignore[misc]
             comfyui.queue(talker.address, SECRET)
             assert comfyui.last_queue(talker.address) == kept
             comfyui.forget(talker.address)

@@ -6,6 +6,7 @@ The provider is a process of its own with real keys, which can be told to do eac
 from __future__ import annotations
 
 import itertools
+import re
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -58,7 +59,9 @@ class Browser:
 
     def sent(self, path: str = "/oidc/login") -> str:
         """Begin, and give where the manager sends to."""
-        answer = self.goes(path)
+        button = re.search(r'href="/oidc/login\?by=([\w-]+)"', self.goes("/login").text)
+        by = f"{'&' if '?' in path else '?'}by={button[1]}" if button else ""
+        answer = self.goes(path + by)
         assert answer.status_code == 302, answer.text
         return answer.headers["Location"]
 

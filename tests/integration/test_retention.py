@@ -20,6 +20,7 @@ from manager.records import OPERATOR, User
 from manager.retention import KEEP_DAYS, SWEEPER, Retention
 from tests.support.client import first_admin, new_user
 from tests.support.house import House
+from tests.support.looked import looked
 from tests.support.server import ManagerProcess
 
 pytestmark = pytest.mark.integration
@@ -219,16 +220,8 @@ def test_it_sees_no_path_outside_and_keeps_one_right(tmp_path: Path) -> None:
         "sweeper.Sweep.sweep = lambda *_: None; "
         "sweeper.main(sys.argv[1], 1.0, 2.0, 3.0, 'apply')"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", look, str(tmp_path / "mine")],
-        cwd=SWEEPER.parent.parent.parent,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    assert "['output', 'trash'] (65534, 65534, 65534)" in done.stdout
-    own = dict(line.split(":\t", 1) for line in done.stdout.splitlines() if ":\t" in line)
+    said, own = looked(look, tmp_path / "mine")
+    assert "['output', 'trash'] (65534, 65534, 65534)" in said
     assert int(own["CapEff"], 16) == int(own["CapPrm"], 16) == 1 << sweeper.MAY_CHANGE
     assert own["NoNewPrivs"] == "1"
 

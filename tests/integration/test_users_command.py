@@ -104,6 +104,15 @@ def test_a_lost_admin_password_is_replaced_with_nothing_running(manager: Manager
         assert logs_in(manager, "ann", "typed by hand")
 
 
+def test_an_account_is_logged_out_everywhere(scene: Scene) -> None:
+    with new_user(scene.admin, "away", None) as owner:
+        assert owner.ask("GET", "/api/user/state").status_code == 200
+        assert "logged out everywhere" in said(scene.manager, "end-logins", "away")
+        assert owner.ask("GET", "/api/user/state").status_code == 401
+        Client(scene.manager, "away", USER_PASSWORD)
+    assert "no user nobody" in said(scene.manager, "end-logins", "nobody", code=1)
+
+
 def test_a_lost_phone_is_taken_off_an_account(scene: Scene) -> None:
     manager = scene.manager
     with new_user(scene.admin, "phone", None) as owner:

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.support.real_comfyui import Install
-from tests.support.real_house import Admin, Person, graph, port_state, real_house
+from tests.support.real_house import Person, arrived, graph, port_state, real_house
 from tests.support.server import ManagerProcess
 from tests.support.waiting import wait_until
 
@@ -33,12 +33,8 @@ def house(tmp_path_factory: pytest.TempPathFactory, comfyui: Install) -> Iterato
 
 @pytest.fixture
 def carol(house: ManagerProcess, browser: Browser) -> Iterator[Person]:
-    admin = Admin(house)
-    admin.create_user("carol")
-    admin.close()
-    person = Person.arrives(browser, house, "carol")
-    yield person
-    person.leaves()
+    with arrived(browser, house, "carol") as person:
+        yield person
 
 
 def listens(port: int) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.support.real_comfyui import Install
-from tests.support.real_house import Admin, Person, graph, port_state, real_house
+from tests.support.real_house import Person, arrived, graph, port_state, real_house
 from tests.support.server import ManagerProcess
 from tests.support.waiting import wait_until
 
@@ -30,12 +30,8 @@ def house(tmp_path_factory: pytest.TempPathFactory, comfyui: Install) -> Iterato
 
 @pytest.fixture
 def dora(house: ManagerProcess, browser: Browser) -> Iterator[Person]:
-    admin = Admin(house)
-    admin.create_user("dora")
-    admin.close()
-    person = Person.arrives(browser, house, "dora")
-    yield person
-    person.leaves()
+    with arrived(browser, house, "dora") as person:
+        yield person
 
 
 def test_what_waited_at_the_stop_becomes_pictures_in_the_next_session(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from types import TracebackType
 from typing import Any
 
 import requests
@@ -12,17 +11,20 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from manager.web.app import COOKIE_NAME
+from tests.support.closing import Closing
 from tests.support.server import ManagerProcess
 from tests.support.waiting import wait_until
 
 ADMIN_PASSWORD = "an admin's password"
 USER_PASSWORD = "a user's password"
 PATIENCE_S = 60.0
+JOIN = "40"
+"""Socket.IO 5's packet of who wants to listen."""
 
 Json = dict[str, Any]
 
 
-class Client:
+class Client(Closing):
     """One person's session."""
 
     def __init__(
@@ -116,19 +118,6 @@ class Client:
         """Leave."""
         self.session.close()
 
-    def __enter__(self) -> Client:
-        """Be there."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Leave."""
-        self.close()
-
 
 def first_admin(manager: ManagerProcess) -> Client:
     """Do what a newcomer does first."""
@@ -201,12 +190,23 @@ def is_open(opened: websocket.WebSocket) -> bool:
 
 def live_page(manager: ManagerProcess, cookie: str) -> websocket.WebSocket:
     """Open the live connection of a page of the login that ``cookie`` is, and join."""
+    return joined(manager, f"{COOKIE_NAME}={cookie}")
+
+
+def live_page_of(client: Client) -> websocket.WebSocket:
+    """Open the live connection of a page of somebody who is logged in, and join."""
+    cookies = "; ".join(f"{one.name}={one.value}" for one in client.session.cookies)
+    return joined(client.manager, cookies)
+
+
+def joined(manager: ManagerProcess, cookies: str) -> websocket.WebSocket:
+    """Connect as the page's script does (Engine.IO 4, Socket.IO 5), and join."""
     opened = websocket.create_connection(
-        f"ws://127.0.0.1:{manager.port}/socket.io/?EIO=4&transport=websocket",
+        f"{manager.url.replace('http', 'ws', 1)}/socket.io/?EIO=4&transport=websocket",
         origin=manager.url,
-        cookie=f"{COOKIE_NAME}={cookie}",
-        timeout=30,
+        cookie=cookies,
+        timeout=PATIENCE_S,
     )
     assert str(opened.recv()).startswith("0{")
-    opened.send("40")
+    opened.send(JOIN)
     return opened

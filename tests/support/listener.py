@@ -5,33 +5,25 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from types import TracebackType
 
 import websocket
 
 from manager.web.live import STATE_EVENT
-from tests.support.client import Client, Json
+from tests.support.client import Client, Json, live_page_of
+from tests.support.closing import Closing
 from tests.support.told import Mirror
 
 EVENT = "42"
 PING, PONG = "2", "3"
 
 
-class Listener:
+class Listener(Closing):
     """Listens until it is closed."""
 
     def __init__(self, client: Client) -> None:
         """Connect as the page of a logged-in person does."""
-        manager = client.manager
         self.heard: list[str] = []
-        self._socket = websocket.create_connection(
-            f"{manager.url.replace('http', 'ws', 1)}/socket.io/?EIO=4&transport=websocket",
-            origin=manager.url,
-            cookie="; ".join(f"{one.name}={one.value}" for one in client.session.cookies),
-            timeout=30,
-        )
-        self._socket.recv()
-        self._socket.send("40")
+        self._socket = live_page_of(client)
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
 
@@ -55,16 +47,7 @@ class Listener:
         shown = [mirror.hear(event, data) for event, data in decoded]
         return [state for state in shown if state is not None]
 
-    def __enter__(self) -> Listener:
-        """Be there."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Close the page."""
         self._socket.close()
         self._thread.join(30)

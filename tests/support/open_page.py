@@ -4,36 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Any
 
-import websocket
-
 from manager.web.live import STATE_EVENT
-from tests.support.client import PATIENCE_S, Client
+from tests.support.client import Client, live_page_of
+from tests.support.closing import Closing
 from tests.support.told import Mirror
 
 Json = dict[str, Any]
 
-OPEN, PING, PONG, JOIN, JOINED, EVENT = "0", "2", "3", "40", "40", "42"
+PING, PONG, JOINED, EVENT = "2", "3", "40", "42"
 """Packets of Engine.IO 4 and Socket.IO 5, as text."""
 
 
-class OpenPage:
+class OpenPage(Closing):
     """The live connection of a logged-in person's page."""
 
     def __init__(self, client: Client) -> None:
         """Connect as the page's script does."""
-        manager = client.manager
-        cookies = "; ".join(f"{one.name}={one.value}" for one in client.session.cookies)
-        self._socket = websocket.create_connection(
-            f"{manager.url.replace('http', 'ws', 1)}/socket.io/?EIO=4&transport=websocket",
-            origin=manager.url,
-            cookie=cookies,
-            timeout=PATIENCE_S,
-        )
-        assert self._packet().startswith(OPEN)
-        self._socket.send(JOIN)
+        self._socket = live_page_of(client)
 
     def events(self, name: str) -> Iterator[Json]:
         """Give what is pushed under a name, as it comes; for ever. See ``heard``."""
@@ -64,15 +53,6 @@ class OpenPage:
     def _packet(self) -> str:
         return str(self._socket.recv())
 
-    def __enter__(self) -> OpenPage:
-        """Be open."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Close."""
         self._socket.close()

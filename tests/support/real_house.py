@@ -275,3 +275,14 @@ class Person:
 
     def leaves(self) -> None:
         self.context.close()
+
+
+@contextmanager
+def arrived(browser: Browser, house: ManagerProcess, name: str) -> Iterator[Person]:
+    """Have an account made, and its person come; he leaves at the end."""
+    admin = Admin(house)
+    admin.create_user(name)
+    admin.close()
+    person = Person.arrives(browser, house, name)
+    yield person
+    person.leaves()

@@ -6,11 +6,11 @@ import json
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from manager.webhooks.hooks import Hook
+from tests.support.closing import Closing
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Heard:
 
 
 @dataclass
-class Receiver:
+class Receiver(Closing):
     """Answers each request with ``status`` and ``answer``; ``held`` keeps it from answering."""
 
     status: int = 200
@@ -84,16 +84,7 @@ class Receiver:
         given = {"name": "ops", "secret": "", "language": "en", "events": EVERYTHING, **values}
         return Hook(kind=kind, url=self.url, **given)
 
-    def __enter__(self) -> Receiver:
-        """Be there."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Let go of whoever is held, and end."""
         if self.held is not None:
             self.held.set()

@@ -107,6 +107,7 @@ ROUTES: list[tuple[str, str, Any, int, int, int, int]] = [
     ("DELETE", "/api/admin/users/3", None, 401, 403, 200, 403),
     ("POST", "/api/admin/users/3/reset-password", None, 401, 403, 200, 403),
     ("DELETE", "/api/admin/users/3/second-factor", None, 401, 403, 409, 403),
+    ("DELETE", "/api/admin/users/3/sessions", None, 401, 403, 200, 403),
     ("POST", "/api/admin/ports/8001/stop", None, 401, 403, 409, 403),
     ("POST", "/api/admin/ports/8001/release", None, 401, 403, 404, 403),
     ("DELETE", "/api/admin/line/2", None, 401, 403, 404, 403),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+from manager.comfyui import ComfyUI
 from manager.records import Address
 
 
@@ -55,3 +57,14 @@ class Talker:
 def http_answer(body: bytes, status: str = "200 OK") -> bytes:
     """Frame a body."""
     return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+@contextmanager
+def talking(talk: Callable[[socket.socket], object]) -> Iterator[tuple[Talker, ComfyUI]]:
+    """Have a server that answers like this, and who asks it."""
+    talker, comfyui = Talker(talk), ComfyUI(4)
+    try:
+        yield talker, comfyui
+    finally:
+        comfyui.close()
+        talker.close()

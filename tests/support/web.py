@@ -170,6 +170,11 @@ class OwnSessions:
             for sid in found
         ]
 
+    def renew(self, session_id: str) -> str:
+        owner = self.accounts.sessions.pop(session_id)
+        self.accounts.sessions[f"{session_id}-renewed"] = owner
+        return f"{session_id}-renewed"
+
     def end(self, owner: User, handle: str) -> None:
         if self.accounts.sessions.get(handle) != owner.id:
             raise NotFound("no", reason="session")
@@ -177,6 +182,10 @@ class OwnSessions:
 
     def end_others(self, owner: User, session_id: str) -> None:
         self.accounts.end_sessions(owner.id, keep=session_id)
+
+    def end_all(self, actor: User, user_id: int) -> User:
+        self.accounts.end_sessions(user_id)
+        return self.accounts.user(user_id)
 
 
 class FirstAdmin:
@@ -198,7 +207,7 @@ class Accounts:
         self.own = OwnSessions(self)
         self.people = People(self)
         self.second_factor = SecondFactors(self, PASSWORD)
-        self.second_factor_required = False
+        self.second_factor_required = self.second_factor_of_all = False
         self.first_admin = FirstAdmin()
         self.sign_ins = SignIns(self)
         self.sign_in_tried = self.sign_ins.tried
@@ -233,12 +242,17 @@ class Accounts:
         return found if address is None else self.at(found, address)
 
     def at(self, user: User, address: str) -> User:
-        if self.second_factor_required and user.is_admin and not user.second_factor:
+        wanted = self.second_factor_of_all or (self.second_factor_required and user.is_admin)
+        if wanted and not user.second_factor:
             return dataclasses.replace(user, is_admin=False, must_set_second_factor=True)
         return user
 
     def logout(self, sid: str) -> None:
         self.sessions.pop(sid, None)
+
+    def confirm(self, owner: User, password: str) -> None:
+        if password != PASSWORD:
+            raise NotAuthenticated("no", reason="wrong_password")
 
     def end_sessions(self, user_id: int, keep: str = "") -> None:
         self.sessions = {s: u for s, u in self.sessions.items() if u != user_id or s == keep}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,18 +20,6 @@ from tests.support.stand_ins import IDLE
 
 TOKEN, SECRET = "t" * 32, "s" * 32
 THERE = Address("10.0.0.7", 8001)
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    built = House(tmp_path)
-    yield built
-    built.close()
-
-
-@pytest.fixture
-def ann(house: House) -> User:
-    return house.user("ann", 8001)
 
 
 @pytest.mark.parametrize(

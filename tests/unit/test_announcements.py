@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from manager.announcements import MOST, Announcements
 from manager.errors import BadInput, Conflict, NotFound
 from manager.records import User
 from tests.support.house import House
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    built = House(tmp_path)
-    yield built
-    built.close()
 
 
 @pytest.fixture

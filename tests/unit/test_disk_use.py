@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,6 @@ from tests.support.web import NOW, Site
 GIB = 1 << 30
 GAP = 900.0
 TOLD = {"folders": {"output": 3 * GIB, "input": GIB}, "complete": True}
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    built = House(tmp_path)
-    yield built
-    built.close()
 
 
 class Walks:

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manager.errors import GateFailed
-from manager.gate.caddyfile import ADMIN_LINES, OLD_ADMIN_LINE, Draft, read, split, with_secret
+from manager.gate.caddyfile import (
+    ADMIN_LINES,
+    EARLIER_FIRST_LINE,
+    OLD_ADMIN_LINE,
+    Draft,
+    read,
+    split,
+    with_secret,
+)
 from manager.gate.render import BEGIN, END
 
 HERE = Path("Caddyfile")
@@ -68,6 +76,11 @@ def test_admin_line_of_an_earlier_version_is_replaced_and_nothing_else(end: str)
         OLD_HEAD.replace("\n", end).replace(f"\t{OLD_ADMIN_LINE}", new) + f"# mine{end}"
     )
     assert split(outside.around(BLOCK), HERE) == outside
+
+
+def test_first_line_of_a_version_in_between_is_replaced_too() -> None:
+    head = HEAD.replace(ADMIN_LINE, EARLIER_FIRST_LINE)
+    assert split(head + "# mine\n" + BLOCK, HERE).above == HEAD + "# mine\n"
 
 
 def test_admin_line_of_an_earlier_version_takes_the_secret_out_of_the_log_too() -> None:

@@ -190,3 +190,25 @@ def test_a_first_block_that_is_none_is_said(text: str) -> None:
 def test_a_part_without_its_end_is_said() -> None:
     with pytest.raises(GateFailed, match="but not"):
         put(f"{{\n{ADMIN}\t{options.BEGIN}\n}}\n{END_OF_FILE}")
+
+
+@pytest.mark.parametrize(
+    ("tls", "asked", "seconds"),
+    [
+        ("internal", "0", 3600),
+        ("domain", "0", DAY_S),
+        ("files", "0", DAY_S),
+        ("internal", "31536000", 31_536_000),
+        ("domain", "31536000", 31_536_000),
+        ("files", "31536000", 31_536_000),
+    ],
+)
+def test_how_long_browsers_insist_on_https(
+    of: Settings, tmp_path: Path, tls: str, asked: str, seconds: int
+) -> None:
+    environ = {"TLS": tls, "TLS_HSTS": asked, "EXTERNAL_IP": "gpu.example.org"}
+    pair = {"TLS_CERT": str(of.tls_cert), "TLS_KEY": str(of.tls_key)}
+    in_force = settings.load({**environ, **pair}, root=tmp_path)
+    found = Keeper(in_force, tmp_path / "caddy").current()
+    assert found is not None
+    assert found.hsts_s == seconds

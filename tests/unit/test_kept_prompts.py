@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +27,6 @@ def _item(number: float, prompt_id: str, **extra: object) -> list[object]:
 
 def _queue(running: list[Any], pending: list[Any]) -> bytes:
     return json.dumps({"queue_running": running, "queue_pending": pending}).encode()
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    built = House(tmp_path)
-    yield built
-    built.close()
-
-
-@pytest.fixture
-def ann(house: House) -> User:
-    return house.user("ann", 8001)
 
 
 def _end(house: House, ann: User, queue: bytes | None) -> None:
@@ -185,6 +173,31 @@ def test_only_the_newest_sessions_prompts_are_kept(house: House, ann: User) -> N
         _end(house, ann, _queue([], [_item(1, str(n))]))
     assert len(_kept(house, ann)) == 5
     assert len(list(_folder(house, ann).glob("unfinished-*"))) == 5
+
+
+def test_what_is_newest_is_kept_though_the_clock_was_set_back(house: House, ann: User) -> None:
+    for number in range(7):
+        _end(house, ann, _queue([_item(number, f"p{number}")], []))
+        house.clock.now -= 3600
+    texts = [
+        (_folder(house, ann) / f"unfinished-{one.launch_id}.jsonl").read_text()
+        for one in _kept(house, ann)
+    ]
+    assert [json.loads(text)["prompt_id"] for text in texts] == ["p2", "p3", "p4", "p5", "p6"]
+
+
+def test_what_was_sent_goes_before_what_is_offered(house: House, ann: User) -> None:
+    for number in range(5):
+        _end(house, ann, _queue([_item(number, f"p{number}")], []))
+    waits, *others = [one.launch_id for one in _kept(house, ann)]
+    house.store.write(lambda t: t.unfinished.claim(ann.id))
+    for launch_id in others:
+        house.store.write(lambda t, one=launch_id: t.unfinished.begin(one, 1))  # type: ignore[misc]
+    house.store.write(lambda t: t.unfinished.settle())
+    _end(house, ann, _queue([_item(5, "p5")], []))
+    kept = _kept(house, ann)
+    assert [one.launch_id for one in kept][:-1] == [waits, *others[1:]]
+    assert [one.state for one in kept] == ["offered", "sent", "sent", "sent", "offered"]
 
 
 def test_too_many_are_counted_and_not_kept(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,13 +22,6 @@ from manager.states import State
 from tests.support.gate import opening
 from tests.support.house import House
 from tests.support.stand_ins import BUSY, IDLE, UNKNOWN
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    built = House(tmp_path)
-    yield built
-    built.close()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from manager import settings
 from manager.accounts import Accounts
 from manager.errors import NotFound, StoreFailed
 from manager.own_sessions import SEEN_EVERY_S
-from manager.records import User
+from manager.records import OPERATOR, User
 from manager.store import Store, Tables
 from manager.web.agents import describe
 from tests.support.web import Site
@@ -32,11 +32,11 @@ class House:
         self.accounts = Accounts(of, self.store, clock=lambda: self.now)
         self.accounts.ensure_admin()
         self.admin = self.accounts.users()[0]
+        self.accounts.reset_password(OPERATOR, self.admin.id, "a good password")
         self.ann = self.accounts.create_user(self.admin, "ann", "a good password")
 
     def log_in(self, address: str = "192.0.2.1", name: str = "ann") -> str:
-        password = "a good password" if name == "ann" else "admin123"
-        return self.accounts.login(name, password, address)[1]
+        return self.accounts.login(name, "a good password", address)[1]
 
     def rows(self) -> int:
         return self.store.read(lambda t: len(t.sessions.of_user(self.ann.id, "", 0)))
@@ -245,3 +245,17 @@ def test_owners_are_those_whom_each_login_would_let_in(house: House) -> None:
     assert set(one_by_one()) == {foreign}
     house.now += 400 * 24 * 3600
     assert house.accounts.own.owners(asked) == {}
+
+
+def test_a_login_gets_another_id_and_keeps_all_else(house: House) -> None:
+    sid = house.log_in()
+    other = house.log_in("192.0.2.2")
+    house.accounts.own.seen(sid, FIREFOX)
+    new = house.accounts.own.renew(sid)
+    assert new != sid
+    assert house.accounts.who(sid) is None
+    assert house.accounts.who(new) == house.accounts.who(other)
+    this, _ = house.accounts.own.list(house.ann, new)
+    assert (this.is_this, this.address, this.user_agent) == (True, "192.0.2.1", FIREFOX)
+    assert house.accounts.own.renew("nobody's") == "nobody's"
+    assert house.rows() == 2

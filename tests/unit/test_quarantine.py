@@ -23,18 +23,6 @@ CARD = Reading(0, "910B3", "ok", 3000 * MIB, 65536 * MIB, 0.0, 40.0, 90.0, ())
 LEFT = replace(CARD, memory_used=12000 * MIB)
 
 
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    built = House(tmp_path)
-    yield built
-    built.close()
-
-
-@pytest.fixture
-def ann(house: House) -> User:
-    return house.user("ann", 8001)
-
-
 def _stopped_with_a_stranger(house: House, user: User) -> None:
     row = house.run(user)
     house.lifecycle.stop(8001, by=user, reason="user")

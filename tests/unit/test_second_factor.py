@@ -6,6 +6,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyotp
@@ -562,3 +563,17 @@ def test_every_refusal_has_its_sentence(house: House, ann: User) -> None:
             text = i18n.error_text(error, language)
             assert text
             assert "SECRET" not in text
+
+
+def test_where_it_is_required_of_everybody_nobody_goes_without(tmp_path: Path) -> None:
+    house = House(tmp_path, SECOND_FACTOR="required", ADMIN_NETWORKS="192.0.2.0/24")
+    boss, ann = house.user("boss", admin=True), house.user()
+    for user in (boss, ann):
+        for address in (HERE, THERE):
+            found = house.accounts.at(user, address)
+            assert (found.is_admin, found.must_set_second_factor) == (False, True)
+        assert house.accounts.at(replace(user, by_provider=True), HERE).is_held_up is False
+    house.turns_on(ann)
+    ann = house.accounts.user(ann.id)
+    assert house.accounts.at(ann, THERE) == ann
+    house.store.close()

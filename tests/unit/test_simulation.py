@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from bench.queueing import Demand, first_come, jain, shortest_first
 from bench.simulate_week import SCENARIOS, demands_of, figures
 from bench.week import Week, week
-from bench.week_run import FIRST_PORT, Asked, Outcome, Scenario, Simulation
+from bench.week_ledger import Asked, Outcome, Scenario
+from bench.week_run import FIRST_PORT, Simulation
 
 USERS, CARDS, DAYS = 18, 2, 2
 PORTS = [FIRST_PORT + number for number in range(CARDS)]

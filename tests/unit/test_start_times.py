@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -71,13 +70,6 @@ def test_it_is_shown_in_a_unit_that_fits(
     shown = usual_view(found)
     assert (shown["form"], shown["low"], shown["high"]) == (form, low, high)
     assert shown["late_after"] == found.high
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    built = House(tmp_path)
-    yield built
-    built.close()
 
 
 def session(house: House, launch_id: str, took: float | None, owner: str) -> None:

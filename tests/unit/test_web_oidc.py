@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -50,7 +51,30 @@ def test_without_a_provider_there_is_nothing_of_it(tmp_path: Path) -> None:
 def test_the_login_page_has_its_button(site: Site, language: str, words: str) -> None:
     page = site.visitor(**{"Accept-Language": language}).get("/login").text
     assert words in page
-    assert 'href="/oidc/login"' in page
+    assert re.search(r'href="/oidc/login\?by=[\w-]{32}"', page)
+
+
+class Silent:
+    """A provider that is begun with, and sends nobody back."""
+
+    def begin(self, back: str) -> tuple[str, Begun]:
+        return f"https://id.example.com/auth?back={back}", Begun("s", "n", "v")
+
+
+def test_no_page_elsewhere_can_press_it(site: Site) -> None:
+    site.app.extensions[oidc.EXTENSION].provider = Silent()
+    visitor, other = site.visitor(), site.visitor()
+    found = re.search(r'href="(/oidc/login\?by=[\w-]+)"', other.get("/login").text)
+    assert found
+    visitor.get("/login")
+    for path in ("/oidc/login", "/oidc/login?by=", "/oidc/login?by=x", found[1]):
+        answer = visitor.get(path)
+        assert (answer.status_code, answer.location) == (302, "/login"), path
+        with visitor.client.session_transaction(base_url=ORIGIN) as session:
+            assert oidc.BEGUN_KEY not in session
+    stranger = site.visitor()
+    assert stranger.get("/oidc/login?by=").location == "/login", "who has no page of ours at all"
+    assert other.get(found[1]).location.startswith("https://id.example.com/auth")
 
 
 def test_its_name_is_written_as_text(tmp_path: Path) -> None:
@@ -162,3 +186,14 @@ def test_one_s_account_says_how_one_gets_in(site: Site) -> None:
     assert "You log in here with SSO." in page
     assert "This account has no password here" in page
     assert "This account has no password here" in ann.get("/password").text
+
+
+@pytest.mark.parametrize(
+    ("sought", "names"),
+    [("", {"admin", "ann", "bob", "new"}), ("AN", {"ann"}), ("subj-7", {"bob"}), ("<b>", set())],
+)
+def test_the_admins_table_can_be_searched(site: Site, sought: str, names: set[str]) -> None:
+    site.house.accounts.sign_ins.subjects[site.house.bob.id] = "subj-7"
+    page = site.visitor("admin").get(f"/admin/sign-ins?q={quote(sought)}")
+    assert set(re.findall(r'<th scope="row"[^>]*>([^<]+)<', page.text)) == names
+    assert "<b>" not in page.text

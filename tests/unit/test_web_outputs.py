@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from urllib.parse import quote
 
@@ -57,10 +58,59 @@ def test_a_picture_is_shown_and_cannot_run_anything(ann: Visitor, output: Path) 
     assert answer.headers["Content-Security-Policy"].startswith("default-src 'none';")
     assert answer.headers["Content-Security-Policy"].endswith("; sandbox")
     assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
-    assert answer.headers["Cache-Control"] == "private, max-age=604800, immutable"
+    assert answer.headers["Cache-Control"] == "private, no-cache"
     assert answer.headers["Content-Disposition"].startswith("inline;")
     fresh = ann.get(f"{OUTPUTS}/file?path=a/x.png")
     assert fresh.headers["Cache-Control"] == "private, no-store"
+
+
+@pytest.mark.parametrize("what", ["thumbnail", "file"])
+def test_what_a_browser_has_is_asked_for_and_costs_no_body(
+    ann: Visitor, output: Path, what: str
+) -> None:
+    png(output / "x.png")
+    address = f"{OUTPUTS}/{what}?path=x.png&v=1"
+    first = ann.get(address)
+    tag = first.headers["ETag"]
+    again = ann.get(address, **{"If-None-Match": tag})
+    assert (again.status_code, again.data) == (304, b"")
+    assert again.headers["ETag"] == tag
+    assert again.headers["Cache-Control"] == "private, no-cache"
+    other = "file" if what == "thumbnail" else "thumbnail"
+    mixed = ann.get(f"{OUTPUTS}/{other}?path=x.png&v=1", **{"If-None-Match": tag})
+    assert mixed.status_code == 200
+    png(output / "x.png", size=(32, 32), at=1000)
+    assert ann.get(address, **{"If-None-Match": tag}).status_code == 200
+
+
+@pytest.mark.parametrize("what", ["thumbnail", "file"])
+def test_what_the_last_user_had_is_not_good_for_the_next(
+    site: Site, ann: Visitor, output: Path, what: str
+) -> None:
+    """The same file under the same path, to the last bit: it is another one all the same."""
+    png(output / "x.png")
+    bobs = workspace(site.house.settings.data_dir, "8-bob-0123abcd")
+    os.link(output / "x.png", bobs / "y.png")
+    bob = site.house.bob
+    site.house.accounts.all[bob.id] = dataclasses.replace(bob, workspace="8-bob-0123abcd")
+    tag = ann.get(f"{OUTPUTS}/{what}?path=x.png&v=1").headers.get("ETag", "none")
+    (bobs / "y.png").unlink()
+    (output / "x.png").rename(bobs / "x.png")
+    answer = site.visitor("bob").get(f"{OUTPUTS}/{what}?path=x.png&v=1", **{"If-None-Match": tag})
+    assert answer.status_code == 200
+
+
+def test_a_deleted_picture_takes_its_small_one_along(
+    site: Site, ann: Visitor, output: Path
+) -> None:
+    png(output / "x.png")
+    kept = site.house.settings.data_dir / "thumbnails"
+    small = ann.get(f"{OUTPUTS}/thumbnail?path=x.png&v=1").data
+    assert len(list(kept.iterdir())) == 1
+    gone = ann.send("DELETE", f"{OUTPUTS}?path=x.png").json
+    assert list(kept.iterdir()) == []
+    assert ann.post(f"{OUTPUTS}/restore", json=gone).status_code == 200
+    assert ann.get(f"{OUTPUTS}/thumbnail?path=x.png&v=1").data == small
 
 
 @pytest.mark.parametrize(

@@ -172,6 +172,27 @@ def test_users_need_none_where_admins_do(site: Site) -> None:
     assert site.visitor("ann").get("/").status_code == 200
 
 
+def test_where_everybody_must_a_user_may_do_that_alone(site: Site) -> None:
+    ann = site.visitor("ann")
+    token = site.house.api_tokens.add(site.house.ann, "use")
+    site.house.accounts.second_factor_of_all = True
+    assert ann.get("/").location == PAGE
+    assert ann.get("/api/user/state").get_json()["error"]["code"] == "second_factor_required"
+    assert ann.send("POST", "/api/user/start").status_code == 403
+    assert not ann.connect().is_connected()
+    ann.post(f"{PAGE}/begin", data={"password": PASSWORD})
+    ann.post(f"{PAGE}/confirm", data={"code": CODE})
+    assert ann.get("/").status_code == 200
+    script = site.visitor(None, Authorization=f"Bearer {token}")
+    assert script.get("/api/user/state").status_code == 200
+
+
+def test_the_page_says_of_whom_it_is_wanted(tmp_path: Path) -> None:
+    site = Site(tmp_path, SECOND_FACTOR="required")
+    site.house.accounts.second_factor_of_all = True
+    assert "Everybody on this server" in site.visitor("ann").get(PAGE).text
+
+
 def test_an_open_page_ends_when_its_reader_must_set_it_up(site: Site) -> None:
     client = site.visitor("admin").connect()
     site.house.accounts.second_factor_required = True

@@ -12,9 +12,9 @@ import pytest
 from manager.records import User
 from manager.web.tokens import EXTENSION, KEPT_S, JustMade
 from tests.support.routes import ROUTES
-from tests.support.web import HOST, ORIGIN, Site, Visitor
+from tests.support.web import HOST, ORIGIN, PASSWORD, Site, Visitor
 
-NEW = {"name": "nightly", "scope": "use", "days": "30"}
+NEW = {"name": "nightly", "scope": "use", "days": "30", "password": PASSWORD}
 TABLE = "username,is_admin\nbill,no\ncarl,yes\n"
 TOKEN = re.compile(r"cmm_[0-9]{43}")
 
@@ -255,3 +255,20 @@ def test_no_page_and_no_answer_shows_a_token_that_is_there(site: Site) -> None:
     sent = {"Authorization": f"Bearer {token}"}
     for path in ("/api/user/state", "/api/nowhere", "/api/admin/overview", "/metrics"):
         assert token not in site.visitor().get(path, **sent).text
+
+
+@pytest.mark.parametrize("password", ["", "wrong", None])
+def test_nobody_makes_one_without_his_password(site: Site, password: str | None) -> None:
+    sent = {name: text for name, text in {**NEW, "password": password}.items() if text is not None}
+    answer = site.visitor("ann").post("/account/tokens", data=sent)
+    assert answer.status_code == 401
+    assert 'role="alert"' in answer.text
+    assert site.house.api_tokens.rows == {}
+
+
+def test_who_has_no_password_is_asked_for_none(site: Site) -> None:
+    site.house.accounts.sign_ins.passwordless.add(site.house.ann.id)
+    ann = site.visitor("ann")
+    assert "token-password" not in ann.get("/account").text
+    sent = {name: text for name, text in NEW.items() if name != "password"}
+    assert ann.post("/account/tokens", data=sent).status_code == 302

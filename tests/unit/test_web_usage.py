@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,13 +20,7 @@ SESSION = Sitting("ann", 8001, 1, NOW, NOW + 7200, "idle", 61.9, 7200.0, 3600.0,
 LASTING = replace(SESSION, ended_at=None, end_reason=None, waited_seconds=None)
 
 
-@pytest.fixture(autouse=True)
-def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", "Asia/Shanghai")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
+pytestmark = pytest.mark.usefixtures("shanghai")
 
 
 @pytest.fixture

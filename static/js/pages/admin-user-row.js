@@ -53,6 +53,7 @@ function writeActs(row, user, self) {
   label(row, "reset", "admin.users.reset_of", username);
   label(row, "factor", "admin.users.factor_of", username);
   show(row.querySelector('[data-action="factor"]'), user.second_factor);
+  label(row, "logout", "admin.users.logout_of", username);
   label(row, "delete", "admin.users.delete_of", username);
   for (const button of row.querySelectorAll("[data-action]")) button.disabled = self;
   const choose = field(row, "choose");

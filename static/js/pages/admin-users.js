@@ -150,6 +150,13 @@ const actions = {
       changed([answer.user], t("admin.factor_done", user));
     });
   },
+  async logout(user, button) {
+    if (!(await sure("logout", user))) return;
+    await attempt(button, async () => {
+      const answer = await call("DELETE", `/api/admin/users/${user.id}/sessions`);
+      changed([answer.user], t("admin.logout_done", user));
+    });
+  },
   async delete(user, button) {
     if (!(await sure("delete", user))) return;
     await attempt(button, async () => {
