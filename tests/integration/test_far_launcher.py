@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,7 +13,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -22,7 +22,7 @@ from manager.launcher.confine import NOT_CONFINED
 from manager.launcher.far import claims
 from manager.launcher.far.launcher import FarLauncher
 from manager.launcher.groups import Groups
-from manager.launcher.isolation import USER, Isolation
+from manager.launcher.isolation import SANDBOX, USER, Isolation
 from manager.launcher.protocol import LaunchSpec, Liveness, ProcessReport
 from tests.support.confined import OWN_ACCOUNT, python_for_all
 from tests.support.far import NODES, Cluster, cluster, left
@@ -278,6 +278,30 @@ def test_both_are_killed_and_the_next_on_that_node_ends_the_rest(house: Cluster)
     wait_until(lambda: not with_marker(ONE), what="nothing is left")
 
 
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_a_node_that_never_comes_back_is_given_up_by_hand_alone(
+    house: Cluster, forgotten: bool
+) -> None:
+    launcher = house.launcher()
+    launcher.start(one())
+    up(house, launcher)
+    wait_until(lambda: launcher.activity(ONE), what="beats that change")
+    programs = [psutil.Process(pid) for pid in (house.pid(ONE), house.supervisor(ONE))]
+    for program in programs:
+        program.suspend()
+    until(launcher, Liveness.UNKNOWN)
+    (house.runs_dir / ONE / "gone").touch()
+    until(launcher, Liveness.GONE)
+    # Who has its card nobody can tell.
+    assert launcher.holders(ONE, Path("/dev/null")) is None
+    if forgotten:
+        assert launcher.prune(0) == 1
+    # It comes back all the same: its place is somebody else's by now.
+    for program in programs:
+        program.resume()
+    wait_until(lambda: not with_marker(ONE), 40, "it has ended")
+
+
 def test_the_engines_daemon_dies(house: Cluster) -> None:
     launcher = house.launcher()
     launcher.start(one(*DEAF))
@@ -345,13 +369,16 @@ def test_storage_that_is_away_makes_nothing_gone(house: Cluster) -> None:
     until(launcher, Liveness.GONE)
 
 
-def _confined(house: Cluster, **more: Any) -> Isolation:
+def _confined(house: Cluster, level: str = USER) -> Isolation:
     house.data_dir.mkdir(parents=True, exist_ok=True)
-    return Isolation(USER, landlock.abi(), True, BASE, Groups(), house.data_dir, (), **more)
+    bwrap = shutil.which("bwrap") or ""
+    ours = (house.data_dir,)
+    return Isolation(level, landlock.abi(), True, BASE, Groups(), house.data_dir, ours, bwrap=bwrap)
 
 
-def test_an_account_of_its_own_on_the_node(house: Cluster) -> None:
-    launcher = house.launcher(isolation=_confined(house), python=PYTHON)
+@pytest.mark.parametrize("level", [USER, SANDBOX])
+def test_an_account_of_its_own_on_the_node(house: Cluster, level: str) -> None:
+    launcher = house.launcher(isolation=_confined(house, level), python=PYTHON)
     home = house.data_dir / "users" / "one"
     home.mkdir(parents=True)
     what = replace(
