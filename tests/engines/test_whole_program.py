@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,7 @@ def test_a_day_on_two_machines(tmp_path: Path, ray: RayCluster, stack: ExitStack
     house.b.post("/api/user/line")
     state = house.a.until_gone()
     assert state["last_usage"]["end_reason"] == "idle"
+    wait_until(lambda: house.b.state()["instance"], LONG_S, "it is begun for him")
     second = house.b.until_running()
     assert (second["port"], second["node"]) == (first["port"], ONE)
     work(stack, second)
@@ -188,6 +190,10 @@ def test_a_machine_that_is_lost_gives_up_nothing_that_is_not_proven(
     wait_until(lambda: not house.launched(), LONG_S, "nothing is left on the machines")
 
 
+def _has_nothing(user: Client) -> bool:
+    return user.state()["instance"] is None
+
+
 def _standing(cluster: Json, name: str) -> str:
     return next((str(n["standing"]) for n in cluster["nodes"] if n["name"] == name), "missing")
 
@@ -196,26 +202,32 @@ def test_a_head_that_is_lost_starts_nothing_and_gives_up_nothing(
     tmp_path: Path, ray: RayCluster, stack: ExitStack
 ) -> None:
     house = House(tmp_path / "house", ray, stack)
-    mine = house.a.start()
-    workspace = work(stack, mine)
-    launch = row_of(house.manager, mine["port"])["launch_id"]
+    users = (house.a, house.c)
+    instances = [one.start() for one in users]
+    launches = [row_of(house.manager, one["port"])["launch_id"] for one in instances]
+    workspaces = [work(stack, one) for one in instances]
+
     ray.head.kill("gcs_server")
-    ray.head.end()
     house.until_told(lambda cluster: not cluster["answers"])
-    told = house.b.state()
-    assert told["engine_silent"] is True
-    assert house.c.ask("POST", "/api/user/start").status_code == 409
-    # Nobody can tell of it: the row stays as it is, until it is proven that nothing is left.
-    row = row_of(house.manager, mine["port"])
-    if row["launch_id"] == launch and row["status"] == "running" and house.launched(mine["port"]):
-        assert workspace.get("/queue").status_code == 200
+    assert house.b.state()["engine_silent"] is True
+    assert house.d.ask("POST", "/api/user/start").status_code == 409
+    # Ray's daemons end themselves about a minute later, and what they had started with them.
+    for one, workspace in zip(instances, workspaces, strict=True):
+        if house.launched(one["port"]):
+            assert workspace.get("/queue").status_code == 200
     wait_until(lambda: not house.launched(), LONG_S, "nothing outlives the machines' daemons")
-    house.a.until_gone()
+
+    ray.head.end()
     ray.worker.end()
     ray.begin()
     house.until_told(lambda cluster: cluster["answers"])
-    again = house.a.start()
-    assert row_of(house.manager, again["port"])["launch_id"] != launch
-    work(stack, again)
-    house.a.stop()
+    for user in users:
+        wait_until(partial(_has_nothing, user), LONG_S, "it is proven gone")
+    again = [one.start() for one in users]
+    assert not {row_of(house.manager, one["port"])["launch_id"] for one in again} & {*launches}
+    assert house.card_of(again[0]["port"]) != house.card_of(again[1]["port"])
+    for one in again:
+        work(stack, one)
+    for user in users:
+        user.stop()
     wait_until(lambda: not house.launched(), LONG_S, "nothing is left on the machines")

@@ -34,7 +34,7 @@ from manager.settings import Settings
 from manager.states import State
 from manager.store import Store
 from manager.watch import Watch
-from tests.support.far import NODES, Cluster
+from tests.support.far import NODES, Cluster, network
 from tests.support.far import cluster as lent_cluster
 from tests.support.gate import OPEN, knock, knock_websocket, project, running_gate
 from tests.support.launcher import with_marker
@@ -97,7 +97,7 @@ def manager(settings: Settings, cluster: Cluster, gate: Gate) -> Iterator[House]
     with ExitStack() as stack:
         store = Store(settings.database_path, 2)
         stack.callback(store.close)
-        comfyui = ComfyUI(2, settings.data_dir / AUTHORITY)
+        comfyui = ComfyUI(2, settings.data_dir)
         stack.callback(comfyui.close)
         launcher = cluster.launcher()
         moves = Moves(settings, store, lambda ports, users: None)
@@ -174,6 +174,49 @@ def test_a_whole_life_behind_a_gate(settings: Settings, cluster: Cluster) -> Non
             ended = house.until(State.IDLE)
             assert (ended.address, ended.fault) == (None, None)
             assert with_marker(launch_id) == []
+
+
+def test_a_node_in_another_network(settings: Settings, tmp_path: Path) -> None:
+    """It finds its own address by the way to the manager, and listens there alone."""
+    with network() as net, lent_cluster(tmp_path / "far", before=net.inside) as lent:
+        cluster = replace_data(lent, settings)
+        cluster.engine.nodes = {"one": ""}
+        cluster.reach = net.here
+        with running_gate(settings) as gate, manager(settings, cluster, gate) as house:
+            ann = house.user("ann")
+            launch_id = house.lifecycle.start(ann).launch_id or ""
+            row = house.until(State.RUNNING)
+            assert row.address is not None
+            assert (row.address.host, row.address.scheme) == (net.there, "https")
+            cookie = f"token_{house.port}={row.token}"
+            assert house.status("/queue", cookie) == 200
+            assert house.websocket(cookie) == OPEN
+            assert _past_the_gate(row.address, settings) == 403
+            assert _ws_past_the_gate(row.address, settings) == 403
+            assert not _answers_without_tls(row.address)
+            loopback = subprocess.run(
+                [*net.inside, sys.executable, "-c", CONNECT, str(row.address.port)], timeout=20
+            )
+            assert loopback.returncode == 1
+            # The cable is cut: the work goes on, and its place is nobody else's.
+            net.cable("down")
+            assert house.launcher.taken(row.address) is None
+            assert house.status("/queue", cookie) == 502
+            assert house.row().state is State.RUNNING
+            net.cable("up")
+            wait_until(lambda: house.status("/queue", cookie) == 200, what="the cable is back")
+            house.lifecycle.stop(house.port, by=ann, reason="user")
+            assert house.until(State.IDLE).fault is None
+            assert with_marker(launch_id) == []
+
+
+CONNECT = """
+import socket, sys
+try:
+    socket.create_connection(("127.0.0.1", int(sys.argv[1])), 5)
+except ConnectionRefusedError:
+    sys.exit(1)
+"""
 
 
 def test_a_node_that_dies_frees_nothing(settings: Settings, cluster: Cluster) -> None:
@@ -305,7 +348,7 @@ def test_only_the_launch_itself_hears_the_secret(
     authority = theirs if who == "another authority" else ours
     pem = _pem(tmp_path, authority, "another" if who == "another launch" else "mine")
     row = settings.ports[0]
-    comfyui = ComfyUI(1, settings.data_dir / AUTHORITY)
+    comfyui = ComfyUI(1, settings.data_dir)
     with running_gate(settings) as gate, stranger(pem, tls=who != "no tls") as there:
         gate.apply({row.port: Opening(TOKEN, SECRET, upstream=str(there.address), owner=1)})
         cookie = [("Cookie", f"token_{row.port}={TOKEN}")]

@@ -142,6 +142,7 @@ class Cluster:
     node: str | None = "one"
     any_port: bool = False
     kind: str = "cpu"
+    reach: str = ""
 
     @property
     def authority(self) -> Authority:
@@ -152,7 +153,8 @@ class Cluster:
         return self.data_dir / "runs"
 
     def place(self, spec: LaunchSpec) -> Placement:
-        hosts = (self.engine.nodes[self.node],) if self.node else ()
+        host = self.engine.nodes.get(self.node or "")
+        hosts = (host,) if host else ()
         return Placement(self.node, 1, self.kind, hosts, self.any_port)
 
     def launcher(self, **more: object) -> FarLauncher:
@@ -162,8 +164,8 @@ class Cluster:
             self.engine,
             place=self.place,
             authority=self.authority,
-            python=sys.executable,
-            **more,  # type: ignore[arg-type]
+            reach=self.reach,
+            **{"python": sys.executable, **more},  # type: ignore[arg-type]
         )
 
     def pid(self, launch_id: str) -> int:
@@ -215,6 +217,48 @@ def cluster(folder: Path, **engine: object) -> Iterator[Cluster]:
         wait_until(_nobody(folder), END_S, "no process is left")
         for one in lent.engine.ever:
             one.daemon.wait(END_S)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A node in a network of its own, joined to this machine's by one cable."""
+
+    name: str
+    here: str
+    there: str
+
+    @property
+    def inside(self) -> tuple[str, ...]:
+        """Give the words that run a program on that node."""
+        return ("ip", "netns", "exec", self.name)
+
+    def cable(self, state: str) -> None:
+        """Pull it out at the node's end (``down``), or put it in (``up``): the way there stays."""
+        _ip("-n", self.name, "link", "set", f"{self.name}b", state)
+
+
+@contextmanager
+def network() -> Iterator[Network]:
+    """Lend a network; needs root."""
+    number = os.getpid() % 60_000
+    name, net = f"cmm{number}", f"10.203.{number % 250}"
+    lent = Network(name, f"{net}.1", f"{net}.2")
+    _ip("netns", "add", name)
+    try:
+        _ip("link", "add", f"{name}a", "type", "veth", "peer", "name", f"{name}b", "netns", name)
+        _ip("addr", "add", f"{lent.here}/30", "dev", f"{name}a")
+        _ip("link", "set", f"{name}a", "up")
+        _ip("-n", name, "addr", "add", f"{lent.there}/30", "dev", f"{name}b")
+        for device in (f"{name}b", "lo"):
+            _ip("-n", name, "link", "set", device, "up")
+        yield lent
+    finally:
+        subprocess.run(["ip", "link", "del", f"{name}a"], capture_output=True, check=False)
+        _ip("netns", "del", name)
+
+
+def _ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True, timeout=20)
 
 
 def _nobody(folder: Path) -> Callable[[], bool]:

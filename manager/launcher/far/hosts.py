@@ -74,7 +74,7 @@ def own_address(hosts: Iterable[str], reach: str) -> str:
     that is taken only where it was asked for as a number.
     """
     for host in hosts:
-        if _is_number(host) and is_own(host):
+        if is_own(host):
             return host
         for number in _numbers(host):
             if not ipaddress.ip_address(number).is_loopback and is_own(number):
@@ -84,7 +84,9 @@ def own_address(hosts: Iterable[str], reach: str) -> str:
 
 
 def is_own(host: str) -> bool:
-    """Tell whether an address is one of this machine's."""
+    """Tell whether an address, a number, is one of this machine's, and not all of them."""
+    if not _is_number(host) or ipaddress.ip_address(host).is_unspecified:
+        return False
     return _can_listen(host, 0)
 
 

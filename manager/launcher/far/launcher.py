@@ -230,7 +230,7 @@ class FarLauncher:
         except OSError:
             return None
 
-    def holders(self, launch_id: str, device: Path) -> builtins.list[int] | None:
+    def holders(self, launch_id: str, device: Path | None) -> builtins.list[int] | None:
         """List who had a launch's cards open on its node when it ended, by that node's numbers.
 
         ``device`` is not looked at: which card it was, the engine chose.
@@ -243,6 +243,8 @@ class FarLauncher:
             return None
         holders = offload(run.ended).get("holders")
         if not isinstance(holders, dict):
+            # Its program was killed before it could say so: another one on that node can.
+            self._states.settle(run)
             return None
         return sorted({int(pid) for pids in holders.values() for pid in pids})
 

@@ -16,6 +16,7 @@ from typing import Any
 from manager.identity import alive, from_dict
 from manager.launcher import notes, trees
 from manager.launcher.far import claims, hosts
+from manager.launcher.far.keeper import Keeper
 from manager.launcher.run_dir import RunDir
 
 
@@ -37,19 +38,27 @@ def settle(runs_dir: Path, accounts: Sequence[int]) -> list[str]:
         claim = claims.read(path)
         if claim.get("by") != claims.NODE:
             continue
+        run = RunDir(path)
         with contextlib.suppress(OSError):
-            if not (path / "gone").exists() and _settled(RunDir(path), claim, range(*accounts)):
+            if not (path / "ended").exists() and _settled(run, claim, range(*accounts)):
                 found.append(path.name)
     return found
 
 
 def _settled(run: RunDir, claim: dict[str, Any], ours: range) -> bool:
+    """End what is left, and say the last word in the place of the launch's own program."""
     if hosts.was_here_before(claim):
         notes.write_file(str(run.path / "ended"), '{"holders": {}}\n')
     elif hosts.is_here(claim) and not _somebody_cares(run, claim):
         trees.end_left_over(run, run.path.name, ours, True)
         if trees.left_over(run, run.path.name, ours):
             return False
+        job = claims.read_file(run.path / "job")
+        if not job:
+            return False
+        keeper = Keeper(run, job)
+        keeper.cards = str(claims.read_file(run.path / "beat").get("cards", ""))
+        keeper.end()
     else:
         return False
     notes.write_file(str(run.path / "gone"), "gone\n")

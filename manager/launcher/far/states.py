@@ -71,8 +71,8 @@ class States:
         self._note_place(run, name)
         if fresh:
             self._look_after.pop(name, None)
-            return ProcessReport(Liveness.ALIVE, supervised=not beat.get("orphan"))
-        self._settle(run, name)
+            return ProcessReport(Liveness.ALIVE)
+        self.settle(run)
         return _UNKNOWN
 
     def forget(self, name: str) -> None:
@@ -116,8 +116,9 @@ class States:
                 offload(run.place, report.node)
             self._placed.add(name)
 
-    def _settle(self, run: FarRun, name: str) -> None:
-        """Have a node looked at whose program for a launch has ended without a word."""
+    def settle(self, run: FarRun) -> None:
+        """Have a node looked at whose program for a launch has ended without its last word."""
+        name = run.path.name
         now = self._monotonic()
         after = self._look_after.setdefault(name, now + PATIENCE_S)
         if now < after or self._jobs.report(name).state not in (JobState.ENDED, JobState.ABSENT):
