@@ -17,7 +17,7 @@ from urllib3.exceptions import InsecureRequestWarning
 from manager.addresses import Address
 from manager.launcher.processes import MARKER
 from tests.support.chaos import JOB, row_of
-from tests.support.client import Workspace, first_admin, new_user
+from tests.support.client import Client, Workspace, first_admin, new_user
 from tests.support.ray_cluster import NODES, RayCluster, ray_cluster
 from tests.support.server import ManagerProcess
 from tests.support.waiting import wait_until
