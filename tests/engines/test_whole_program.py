@@ -220,7 +220,7 @@ def test_a_head_that_is_lost_starts_nothing_and_gives_up_nothing(
     ray.head.end()
     ray.worker.end()
     ray.begin()
-    house.until_told(lambda cluster: cluster["answers"])
+    house.until_told(lambda told: {_standing(told, node) for node in NODES} == {"there"})
     for user in users:
         wait_until(partial(_has_nothing, user), LONG_S, "it is proven gone")
     again = [one.start() for one in users]
