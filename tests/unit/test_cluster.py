@@ -17,6 +17,7 @@ from manager.doctor import cluster as doctor
 from manager.doctor import programs
 from manager.errors import EngineSilent, NoFreeCard, SettingsError
 from manager.launcher.engine import EngineFacts, EngineNode
+from manager.launcher.protocol import Liveness, ProcessReport
 from manager.ports import read_ports
 from manager.records import Address, Node
 from manager.settings import load
@@ -129,6 +130,28 @@ def test_nobody_gets_a_port_of_a_machine_that_is_not_there(tmp_path: Path) -> No
     told.facts = EngineFacts("ray", "2.60.0", True, (A, B))
     house.lifecycle.cluster.look()
     assert house.lifecycle.start(ann).port == 8002
+    house.close()
+
+
+@pytest.mark.parametrize(
+    ("liveness", "says"),
+    [
+        (Liveness.QUEUED, "no machine of the cluster had a free card"),
+        (Liveness.UNKNOWN, "nobody could tell whether it has begun"),
+    ],
+)
+def test_a_start_without_a_place_says_so_when_its_time_is_over(
+    tmp_path: Path, liveness: Liveness, says: str
+) -> None:
+    house = House(tmp_path)
+    row = house.lifecycle.start(house.user("ann", 8001))
+    house.step(8001)
+    house.launcher.reports[row.launch_id or ""] = ProcessReport(liveness)
+    house.pass_time(house.settings.start_timeout + 1)
+    assert house.step(8001) == "ending"
+    after = house.row(8001)
+    assert (after.state, after.stop_reason) == (State.STOPPING, "overdue")
+    assert says in (after.fault or "")
     house.close()
 
 
