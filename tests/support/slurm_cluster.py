@@ -13,6 +13,7 @@ import shutil
 import socket
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -67,14 +68,16 @@ class SlurmCluster:
 
     def __init__(self, logs: Path) -> None:
         missing = [name for name in PROGRAMS if not shutil.which(name)]
-        assert not missing, f"no {', '.join(missing)} here; ./start_manager.sh test --slurm has them"
+        assert not missing, (
+            f"no {', '.join(missing)} here; ./start_manager.sh test --slurm has them"
+        )
         assert os.geteuid() == 0, "a Slurm can be begun by root alone"
         self._logs = logs
         # The path of a socket may have 107 letters.
         self._temp = tempfile.TemporaryDirectory(prefix="cmm-slurm-", ignore_cleanup_errors=True)
         self._folder = Path(self._temp.name)
         self._conf = self._folder / "slurm.conf"
-        self._env = {**os.environ, "SLURM_CONF": str(self._conf)}
+        self.environ = {**os.environ, "SLURM_CONF": str(self._conf)}
         self._begun: list[Daemon] = []
         self.machines: dict[str, Daemon] = {}
         self._configure()
@@ -104,7 +107,7 @@ class SlurmCluster:
         (folder / "gres.conf").write_text(gres)
 
     def engine(self, mark: str = "ours") -> SlurmEngine:
-        return SlurmEngine(mark, gres="gpu", kind="ascend", environ=self._env)
+        return SlurmEngine(mark, gres="gpu", kind="ascend", environ=self.environ)
 
     def begin(self) -> None:
         """Begin all of it, and wait until both machines are there."""
@@ -126,6 +129,13 @@ class SlurmCluster:
         """Begin a machine, whose jobs of before run on."""
         self.machines[node] = self._begin("slurmd", "-D", "-N", node, "-f", str(self._conf))
 
+    def wait_until_saved(self) -> None:
+        """Wait until the controller has written down how its jobs are."""
+        saved, now = self._folder / "state" / "job_state", time.time()
+        wait_until(
+            lambda: saved.exists() and saved.stat().st_mtime > now, BEGIN_S, "its state is saved"
+        )
+
     def wait_until_whole(self) -> None:
         engine = self.engine()
 
@@ -137,7 +147,7 @@ class SlurmCluster:
 
     def _begin(self, *words: str) -> Daemon:
         name = Path(words[0]).name
-        daemon = Daemon(words, self._logs / f"{name}.log", self._env)
+        daemon = Daemon(words, self._logs / f"{name}.log", self.environ)
         self._begun.append(daemon)
         return daemon
 
