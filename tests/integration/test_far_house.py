@@ -371,12 +371,13 @@ def test_only_the_launch_itself_hears_the_secret(
             assert b"/queue" not in there.heard
 
 
+@pytest.mark.parametrize("tls", [True, False])
 def test_nobody_is_asked_by_https_without_a_name_or_an_authority(
-    settings: Settings, tmp_path: Path
+    settings: Settings, tmp_path: Path, tls: bool
 ) -> None:
     ours = Authority(settings.data_dir / AUTHORITY)
     ours.ensure()
-    with stranger(_pem(tmp_path, ours, "mine")) as there:
+    with stranger(_pem(tmp_path, ours, "mine"), tls=tls) as there:
         unnamed = replace(there.address, name="")
         named = replace(there.address, scheme="http")
         for authority, address in (

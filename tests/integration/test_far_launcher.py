@@ -170,6 +170,36 @@ def test_what_is_called_off_in_the_queue_never_begins(house: Cluster) -> None:
     assert house.launcher().poll(ONE).liveness is Liveness.GONE
 
 
+def test_a_job_that_ended_before_it_began_never_begins_later(house: Cluster) -> None:
+    house.engine.places = False
+    launcher = house.launcher()
+    launcher.start(one())
+    until(launcher, Liveness.QUEUED)
+    # By somebody at the engine.
+    house.engine.cancel(ONE, force=True)
+    until(launcher, Liveness.GONE)
+    assert "cancelled" in launcher.logs(ONE, 1000)
+    assert house.engine.place(ONE).daemon.wait(20) == 75
+    assert launcher.poll(ONE).liveness is Liveness.GONE
+
+
+def test_the_same_look_at_a_tree_is_not_told_twice(house: Cluster) -> None:
+    """Two of them would say that it does nothing, and it would be ended for that."""
+    launcher = house.launcher()
+    launcher.start(one())
+    up(house, launcher)
+    wait_until(lambda: (seen := launcher.activity(ONE)) and seen.pids, what="activity")
+    # Stopped, its program makes no new look.
+    stopped = psutil.Process(house.pid(ONE))
+    stopped.suspend()
+    launcher.activity(ONE)
+    assert launcher.activity(ONE) is None
+    stopped.resume()
+    wait_until(lambda: launcher.activity(ONE), what="a new look")
+    launcher.stop(ONE, force=True)
+    until(launcher, Liveness.GONE)
+
+
 def test_what_the_engine_refuses_never_begins(house: Cluster) -> None:
     house.engine.refuses = "no such partition"
     launcher = house.launcher()
