@@ -55,7 +55,6 @@ def test_addresses_that_are_some(tmp_path: Path, address: str) -> None:
         ("SLURM_OPTIONS", "--exp=ALL"),
         ("SLURM_OPTIONS", "-p x"),
         ("SLURM_OPTIONS", "x"),
-        ("SLURM_OPTIONS", "--mem=1\n"),
     ],
 )
 def test_values_that_are_refused(tmp_path: Path, name: str, value: str) -> None:
