@@ -10,6 +10,7 @@ import errno
 import importlib.util
 import logging
 import socket
+import ssl
 import sys
 import time
 from argparse import Namespace
@@ -130,7 +131,16 @@ def make_server(options: Namespace, places: Places, listener: socket.socket) -> 
     from demo.server import create_app
 
     app = create_app(options, places)
-    return ThreadedWSGIServer(options.listen, options.port, app, fd=listener.fileno())
+    server = ThreadedWSGIServer(options.listen, options.port, app, fd=listener.fileno())
+    if options.tls_keyfile and options.tls_certfile:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(options.tls_certfile, options.tls_keyfile)
+        # Who connects and says nothing holds up his own thread alone.
+        server.socket = context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
+        server.ssl_context = context
+    return server
 
 
 if __name__ == "__main__":

@@ -173,7 +173,8 @@ def example() -> str:
     lines += [f"# {CHINESE_HELP['PORTS']}写了就整张替换默认的表。"]
     for row in DEFAULT_PORTS:
         lines += ["", "#[[PORTS]]"]
-        lines += [f"#{name} = {value}" for name, value in dataclasses.asdict(row).items()]
+        given = dataclasses.asdict(row).items()
+        lines += [f"#{name} = {value}" for name, value in given if value is not None]
     return "\n".join(lines) + "\n"
 
 

@@ -8,22 +8,23 @@ the instances as they are, so that the next manager finds them at work.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import IO
 
-from manager import cards
+from manager import cards, launching
 from manager.accounts import Accounts
 from manager.announcements import Announcements
 from manager.api_tokens import ApiTokens
 from manager.audit import AuditTrail
 from manager.card_history import CardHistory
-from manager.cards import Card, handles
+from manager.cards import Card
 from manager.cards.sampler import Sampler, for_table
 from manager.care import Care, care_for
 from manager.changes import Changes
+from manager.cluster import Cluster
 from manager.comfyui import ComfyUI
 from manager.data_dir import claim, secret_key
 from manager.disk import DiskUses
@@ -31,10 +32,8 @@ from manager.errors import GateFailed, SettingsError
 from manager.follower import Follower
 from manager.gate import page
 from manager.gate.gate import Gate
-from manager.launcher import command, trial
-from manager.launcher.local import LocalLauncher
 from manager.launcher.processes import launch_of
-from manager.launcher.trial import Host
+from manager.launcher.protocol import Launcher
 from manager.lifecycle import Lifecycle
 from manager.lifecycle.moves import Moves, Publish
 from manager.lifecycle.steps import Steps
@@ -43,20 +42,13 @@ from manager.load import Load
 from manager.measures import Measures
 from manager.outside import Outside
 from manager.pace import limits
-from manager.settings import ROOT, Settings
+from manager.settings import Settings
 from manager.store import Store
 from manager.watch import Watch
 
 logger = logging.getLogger(__name__)
 
 JOIN_S = 10.0
-PROJECT_SECRETS = (ROOT / "manager.toml", ROOT / ".git")
-
-NO_SANDBOX_ON_ASCEND = (
-    "not taken by itself on Ascend: its driver takes a mount namespace for a container and gives "
-    "a card to one container alone"
-)
-"""Read in the driver's public source and in reports of its users; never tried by this project."""
 
 
 @dataclass
@@ -73,7 +65,6 @@ class Manager:
     follower: Follower
     gate: Gate
     load: Load
-    cards: list[Card]
     sampler: Sampler
     card_history: CardHistory
     line_history: LineHistory
@@ -86,6 +77,16 @@ class Manager:
     _lock_file: IO[str]
     _stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
+
+    @cached_property
+    def cards(self) -> list[Card]:
+        """Give the accelerators of the port table."""
+        return cards.cards(self.settings)
+
+    @property
+    def cluster(self) -> Cluster:
+        """Give the machines that instances run on."""
+        return self.lifecycle.cluster
 
     @property
     def announcements(self) -> Announcements:
@@ -127,6 +128,8 @@ class Manager:
             "watch": self.watch.run,
             "load": self.load.run,
             "cards": self.sampler.run,
+            "cluster": self.cluster.run,
+            "engine": self.cluster.listen,
             "outside": self.outside.run,
             "progress": self.follower.run,
             "line": self.line_history.run,
@@ -166,11 +169,12 @@ def build(settings: Settings, *, starts: bool = True) -> Manager:
     lock_file = claim(settings, starts=starts)
     changes, store = Changes(), Store(settings.database_path, settings.database_pool_size)
     accounts, key = _accounts(settings, store)
-    gate, comfyui = _gate(settings, starts=starts), ComfyUI(len(settings.ports))
-    launcher, moves = make_launcher(settings, starts), Moves(settings, store, changes)
+    gate, comfyui = _gate(settings, starts=starts), ComfyUI(len(settings.ports), settings.data_dir)
+    launcher, cluster = launching.choose(settings, starts)
+    moves = Moves(settings, store, changes)
     load, history, disk = _load(settings), CardHistory(store), _disk(settings, store, changes)
     sampler = for_table(settings, launch_of, load.slowdown, history.take)
-    lifecycle = _lifecycle(settings, store, moves, launcher, gate, comfyui, sampler)
+    lifecycle = _lifecycle(settings, store, moves, launcher, cluster, gate, comfyui, sampler)
     watch = Watch(settings, lifecycle, comfyui, gate, sampler, changes)
     return Manager(
         settings=settings,
@@ -183,7 +187,6 @@ def build(settings: Settings, *, starts: bool = True) -> Manager:
         follower=_follower(comfyui, lifecycle, watch, changes, load),
         gate=gate,
         load=load,
-        cards=cards.cards(settings),
         sampler=sampler,
         card_history=history,
         line_history=LineHistory(store, lifecycle.line.all),
@@ -243,7 +246,8 @@ def _lifecycle(
     settings: Settings,
     store: Store,
     moves: Moves,
-    launcher: LocalLauncher,
+    launcher: Launcher,
+    cluster: Cluster,
     gate: Gate,
     comfyui: ComfyUI,
     sampler: Sampler,
@@ -251,6 +255,7 @@ def _lifecycle(
     """Make the lifecycle, with what was found of the last manager's instances."""
     steps = Steps(settings, store, moves, launcher, gate, comfyui, sampler)
     lifecycle = Lifecycle(settings, store, moves, steps, launcher, gate)
+    lifecycle.cluster = cluster
     for row in lifecycle.recover():
         logger.info("端口 %d: found %s's instance, %s", row.port, row.username, row.state)
     return lifecycle
@@ -263,38 +268,3 @@ def _follower(
     # Before the pages: what it knows goes out with the change.
     changes.callbacks.insert(0, follower.changed)
     return follower
-
-
-def make_launcher(settings: Settings, starts: bool) -> LocalLauncher:
-    """Make the launcher, with what trials show to keep instances apart best here.
-
-    Raises:
-        SettingsError: what was asked for does not work here.
-    """
-    choose = trial.choose if starts else trial.lowest
-    isolation = choose(settings, _host(settings), _ours(settings))
-    if starts:
-        logger.info("%s", trial.summary(isolation))
-    return LocalLauncher(settings.data_dir / "runs", isolation)
-
-
-def _host(settings: Settings) -> Host:
-    kind = cards.kind_in_force(settings)
-    devices = handles.all_nodes(kind)
-    python, needed = command.what_runs(settings)
-    return Host(
-        root=os.geteuid() == 0,
-        python=python,
-        needed=needed,
-        devices=devices,
-        gids=handles.groups(devices),
-        no_sandbox=NO_SANDBOX_ON_ASCEND if kind == "ascend" else "",
-    )
-
-
-def _ours(settings: Settings) -> tuple[Path, ...]:
-    """List what no instance may see."""
-    ours = (settings.data_dir, settings.database_path, settings.caddyfile, settings.log_path)
-    key = (settings.tls_key,) if settings.tls == "files" else ()
-    shared = (settings.oidc_client_secret_file,) if settings.oidc_issuer else ()
-    return (*ours, *key, settings.webhooks_file, settings.ray_token_file, *shared, *PROJECT_SECRETS)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import io
 import socket
+import ssl
 import threading
 import time
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse
+from pathlib import Path
 from typing import Any, cast
 
 from manager.records import GUARD_HEADER, Address
@@ -55,8 +57,14 @@ USUAL = Bounds(BODY_LIMIT, TIMEOUT_S, TOTAL_S)
 class Connections:
     """The connections, at most one open to each address between two questions."""
 
-    def __init__(self, addresses: int) -> None:
-        """Keep connections to about so many addresses; beyond that the one unused longest goes."""
+    def __init__(self, addresses: int, authority: Path | None = None) -> None:
+        """Keep connections to about so many addresses; beyond that the one unused longest goes.
+
+        ``authority`` is the certificate by which instances reached by https are known; without it
+        none is asked. It need not be there before the first of them is.
+        """
+        self._authority = authority
+        self._trust: ssl.SSLContext | None = None
         self._kept: dict[Address, socket.socket] = {}
         self._most = addresses + _SPARE
         self._lock = threading.Lock()
@@ -97,8 +105,7 @@ class Connections:
         question = _question(address, path, secret, content)
         deadline = time.monotonic() + bounds.total_s
         # One that was kept open may be closed at the other end by now, and then nobody could tell.
-        place = (address.host, address.port)
-        with socket.create_connection(place, bounds.wait_s) as opened:
+        with self._open(address, bounds.wait_s) as opened:
             opened.sendall(question)
             source = cast("socket.socket", _Bounded(opened, deadline, bounds.wait_s))
             with HTTPResponse(source, method="POST") as response:
@@ -129,11 +136,38 @@ class Connections:
         if kept is not None:
             try:
                 return self._ask_on(kept, address, question, deadline, bounds, want_body)
-            except ConnectionError:
+            except (ConnectionError, ssl.SSLError):
                 # The other end had closed it meanwhile, or has begun anew: not yet an answer.
                 pass
-        opened = socket.create_connection((address.host, address.port), bounds.wait_s)
+        opened = self._open(address, bounds.wait_s)
         return self._ask_on(opened, address, question, deadline, bounds, want_body)
+
+    def _open(self, address: Address, wait_s: float) -> socket.socket:
+        """Connect; by https only to who shows the certificate of this very launch.
+
+        Raises:
+            OSError: nobody is there, or somebody else.
+        """
+        opened = socket.create_connection((address.host, address.port), wait_s)
+        if not address.pinned:
+            return opened
+        try:
+            return self._trusting().wrap_socket(opened, server_hostname=address.name)
+        except (OSError, ValueError):
+            opened.close()
+            raise
+
+    def _trusting(self) -> ssl.SSLContext:
+        """Give what checks certificates: the manager's own authority, and no other."""
+        if self._trust is None:
+            if self._authority is None:
+                raise ValueError("no authority for instances")
+            # It asks for a certificate and looks at its name (Python documentation, "ssl").
+            trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            trust.minimum_version = ssl.TLSVersion.TLSv1_2
+            trust.load_verify_locations(self._authority)
+            self._trust = trust
+        return self._trust
 
     def _ask_on(
         self,
@@ -201,8 +235,8 @@ class _Bounded(io.RawIOBase):
 def _question(
     address: Address, path: str, secret: str | None, content: bytes | None = None
 ) -> bytes:
-    if address.scheme != "http":
-        raise ValueError("only http is spoken")
+    if not address.usable:
+        raise ValueError("only http is spoken, or https to one whose certificate is known")
     shown = f"{GUARD_HEADER}: {secret}\r\n" if secret else ""
     about, method = "", "GET"
     if content is not None:

@@ -43,7 +43,7 @@ class Idleness:
         self._gate = gate
         self._sampler = sampler
         self._wall = wall
-        has_tool = cards.kind_in_force(settings) in READERS
+        has_tool = cards.kind_measured(settings) in READERS
         self._signals = {s for s in self._rules.signals if s != CARD or has_tool}
         interval = settings.card_sample_interval * settings.busy_slowdown
         self._stale_s = STALE_FACTOR * (interval + settings.card_tool_timeout)

@@ -5,49 +5,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from manager.addresses import Address as Address
 from manager.states import State
-
-_ADDRESS = re.compile(
-    r"((?P<scheme>[a-z]+)://)?(\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*))"
-    r":(?P<port>[0-9]{1,5})",
-    re.ASCII,
-)
 
 GUARD_HEADER = "X-ComfyUI-Manager-Secret"
 """In which Caddy and the watch show an instance its secret."""
 
 PROGRESS_PATH = "/comfyui-multi-user-manager/progress"
 """Where an instance's guard says how far the work is; see ``launcher/guard.py``."""
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where an instance answers; ``host`` is a name or a number without brackets."""
-
-    host: str
-    port: int
-    scheme: str = "http"
-
-    @property
-    def authority(self) -> str:
-        """Give host and port as they stand in a URL (RFC 3986, section 3.2)."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
-
-    def __str__(self) -> str:
-        return self.authority if self.scheme == "http" else f"{self.scheme}://{self.authority}"
-
-    @classmethod
-    def parse(cls, text: str | None) -> Address | None:
-        """Read what ``str`` wrote; None for what is no address."""
-        found = _ADDRESS.fullmatch(text or "")
-        if found is None or not 0 < int(found["port"]) < 65536:
-            return None
-        return cls(found["v6"] or found["host"], int(found["port"]), found["scheme"] or "http")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -208,7 +209,8 @@ class Settings(CareFields, ClusterFields, SignInFields):
         Raises:
             KeyError: the table has no such port.
         """
-        for row in self.ports:
-            if row.port == port:
-                return row
-        raise KeyError(port)
+        return self._rows[port]
+
+    @cached_property
+    def _rows(self) -> Mapping[int, PortRow]:
+        return {row.port: row for row in self.ports}

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from manager.errors import SettingsError
-from manager.ports import check_ports, read_ports
+from manager.ports import LOCAL, check_nodes, check_ports, read_ports
 from manager.setting_fields import Settings
 from manager.setting_kinds import Kind, Origin
 from manager.sign_in_fields import check_sign_in
@@ -100,6 +100,7 @@ def load(
     settings = Settings(**given)
     settings = _absolute(settings, root)
     check_ports(settings.ports, settings.manager_port)
+    _check_cluster(settings)
     _check_domain(settings)
     check_sign_in(settings)
     # Beside the frozen fields: it says where they came from and is none of them.
@@ -156,6 +157,15 @@ def _refuse_unknown_environment(environ: Mapping[str, str]) -> None:
             raise SettingsError(
                 f"unknown setting {name} in the environment; known with MANAGER_ are {known}"
             )
+
+
+def _check_cluster(settings: Settings) -> None:
+    check_nodes(settings.ports, settings.launcher)
+    if settings.launcher != LOCAL and settings.card_kind == "auto":
+        raise SettingsError(
+            f"CARD_KIND = auto looks at this machine, but LAUNCHER = {settings.launcher} starts "
+            "instances on others; say which kind their cards are: ascend, cuda, rocm or cpu"
+        )
 
 
 def _check_domain(settings: Settings) -> None:

@@ -68,8 +68,10 @@ def report_lines(found: dict[str, Any]) -> list[str]:
         lines.append(f"demo: there is no main.py in {found['comfyui_path']} (COMFYUI_PATH)")
     lines += maintenance_lines(found["maintenance"])
     for row in found["ports"]:
-        who = f" {row['username']}, process {row['process_id']}" if row["held"] else ""
-        lines.append(f"port {row['port']} (card {row['card']}): {row['state']}{who}")
+        process = f", process {row['process_id']}" if row["process_id"] is not None else ""
+        who = f" {row['username']}{process}" if row["held"] else ""
+        where = f", node {row['node']}" if row["node"] else ""
+        lines.append(f"port {row['port']} (card {row['card']}{where}): {row['state']}{who}")
     return lines
 
 
@@ -168,6 +170,7 @@ def _ports(settings: Settings) -> list[dict[str, Any]]:
             "workspace_port": row.workspace_port,
             "card": row.card,
             "device": row.device,
+            "node": row.node,
             "state": str(rows[row.port].state) if row.port in rows else "idle",
             "held": row.port in rows and rows[row.port].state in HOLDS_PORT,
             "username": rows[row.port].username if row.port in rows else None,

@@ -9,20 +9,30 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 
+from manager.ports import LOCAL
 from manager.settings import Settings
 
 TOOLS = {"ascend": "npu-smi", "cuda": "nvidia-smi", "rocm": "rocm-smi"}
 """The driver's tool that tells a kind, in the order in which they are looked for."""
 
 
+ELSEWHERE = "elsewhere"
+"""No tool of this machine tells anything of cards on other ones."""
+
+
 @dataclass(frozen=True)
 class Card:
-    """One accelerator: the number people say, its kind, and the driver's id for it."""
+    """One accelerator: the number people say, its kind, and the driver's id for it.
+
+    ``node`` is the machine that has it, None for this one, ``any`` where it is a place to work on
+    whichever machine has a card free.
+    """
 
     card: int
     kind: str
     device: int
     port: int
+    node: str | None = None
 
 
 def kind_in_force(settings: Settings) -> str:
@@ -32,7 +42,13 @@ def kind_in_force(settings: Settings) -> str:
     return next((kind for kind, tool in TOOLS.items() if shutil.which(tool)), "cpu")
 
 
+def kind_measured(settings: Settings) -> str:
+    """Say which kind's tool can be asked how the cards are: that of this machine's cards."""
+    here = settings.launcher == LOCAL
+    return kind_in_force(settings) if here else ELSEWHERE
+
+
 def cards(settings: Settings) -> list[Card]:
     """List the cards of the port table."""
     kind = kind_in_force(settings)
-    return [Card(row.card, kind, row.device, row.port) for row in settings.ports]
+    return [Card(row.card, kind, row.device, row.port, row.node) for row in settings.ports]

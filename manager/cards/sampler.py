@@ -244,10 +244,10 @@ def for_table(
     slowdown: Callable[[], int],
     note: Note = lambda _readings, _at: None,
 ) -> Sampler:
-    """Make what looks at the cards of the port table."""
+    """Make what looks at the cards of the port table; nothing is known of those elsewhere."""
     return Sampler(
-        cards.kind_in_force(settings),
-        [row.device for row in settings.ports],
+        cards.kind_measured(settings),
+        [row.device for row in settings.ports if row.node is None],
         settings.data_dir,
         interval_s=settings.card_sample_interval,
         limit_s=settings.card_tool_timeout,

@@ -7,6 +7,7 @@ import json
 from manager import identity
 from manager.cards.tool import Tools
 from manager.doctor import machine, places, programs
+from manager.doctor.cluster import cluster, shared
 from manager.doctor.finding import OK, WARNING, Finding
 from manager.doctor.https import https
 from manager.doctor.webhooks import webhooks
@@ -44,6 +45,8 @@ def examine(settings: Settings, running: identity.Identity | None, address: str)
         *machine.address(settings, running=running is not None),
         *https(settings, running=running is not None),
         *webhooks(settings),
+        *cluster(settings),
+        *shared(settings),
     ]
 
 

@@ -124,12 +124,13 @@ def ports(settings: Settings, ours: Mapping[int, str]) -> Iterator[Finding]:
             yield Finding("ports", PROBLEM, "taken", {"port": port, "holder": _named(port)})
     held = {row.port for row in peek_ports(settings.database_path) if row.state in HOLDS_PORT}
     for row in settings.ports:
-        if row.port not in held and not probe.is_free("127.0.0.1", row.port):
+        if row.node is None and row.port not in held and not probe.is_free("127.0.0.1", row.port):
             bad = True
             holder = _named(row.port)
             yield Finding("ports", PROBLEM, "taken", {"port": row.port, "holder": holder})
     if not bad:
-        yield Finding("ports", OK, "ok", {"count": 1 + 3 * len(settings.ports)})
+        count = 1 + sum(3 if row.node is None else 2 for row in settings.ports)
+        yield Finding("ports", OK, "ok", {"count": count})
 
 
 def _listened(settings: Settings) -> Iterator[tuple[int, str]]:

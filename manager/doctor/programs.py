@@ -15,6 +15,7 @@ from manager.doctor.finding import OK, PROBLEM, WARNING, Finding
 from manager.errors import GateFailed
 from manager.gate.program import ask_version, find_program
 from manager.launcher.command import what_runs
+from manager.ports import LOCAL
 from manager.settings import Settings
 
 _VERSION = re.compile(r"""__version__\s*=\s*["']([^"']+)""")
@@ -86,6 +87,9 @@ def _version(settings: Settings) -> str:
 
 def card_tool(settings: Settings, run: Run) -> Iterator[Finding]:
     """Look whether the driver's tool shows every card of the port table, and each in health."""
+    if settings.launcher != LOCAL:
+        # They are other machines': of these the engine tells.
+        return
     kind = cards.kind_in_force(settings)
     wanted = {row.device: row.card for row in settings.ports}
     if kind == "cpu":

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from manager import runtime
+from manager.addresses import AUTHORITY
 from manager.errors import GateFailed
 from manager.gate import admin, caddyfile, probe
 from manager.gate.caddy import CaddyProcess
@@ -59,6 +60,7 @@ class Live:
             settings.https,
             use=use,
             manager_host=settings.manager_host,
+            authority=settings.data_dir / AUTHORITY,
         )
         self.keeper = Keeper(settings, caddy.home)
         self._templates = read_templates()

@@ -33,7 +33,10 @@ _TOKEN = re.compile(r"[A-Za-z0-9]{32}")
 
 @dataclass(frozen=True)
 class Templates:
-    """The fixed texts: what all share, one gate open, the log of its use, one closed, the page."""
+    """The fixed texts: what all share, one gate open, the log of its use, one closed, the page.
+
+    ``pinned`` is how an instance on another machine is reached.
+    """
 
     common: str
     open: str
@@ -42,6 +45,7 @@ class Templates:
     page: str
     pages: Pages
     entry: str
+    pinned: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,8 @@ class Look:
     ``gate_host`` is the address to listen on, ``mark_key`` makes the marks of users that no browser
     and no other server can make, ``use`` the logs of who uses the gates; None: not kept. ``tls``:
     how gates and page are served by HTTPS; None: gates speak HTTP, and the page is not Caddy's.
-    ``manager_host`` is the address the page listens on then.
+    ``manager_host`` is the address the page listens on then. ``authority`` is the certificate that
+    instances reached by https are checked with.
     """
 
     gate_host: str
@@ -61,6 +66,7 @@ class Look:
     use: UseLogs | None = None
     tls: Tls | None = None
     manager_host: str = ""
+    authority: Path | None = None
 
 
 def read_templates() -> Templates:
@@ -79,6 +85,7 @@ def read_templates() -> Templates:
         page=text("page.caddyfile"),
         pages=pages,
         entry=entry.read(folder, pages),
+        pinned=text("pinned.caddyfile"),
     )
 
 
@@ -100,11 +107,12 @@ def render(
 
     Raises:
         GateFailed: a port the table does not know, a token or secret that is not 32 letters and
-            digits, or an upstream that is not an address without TLS.
+            digits, or an upstream that is no address, or one by https without its name.
     """
     check_openings(rows, openings)
     left_out = left_out or {}
-    parts = [_BEGIN_LINE + "\n", _common(look, templates), _own_page(look, templates)]
+    parts = [_BEGIN_LINE + "\n", _common(look, templates), _pinned(openings, look, templates)]
+    parts.append(_own_page(look, templates))
     for row in rows:
         if row.port in left_out:
             parts.append(f"\n# {row.port}: not served\n")
@@ -132,9 +140,10 @@ def check_openings(rows: Sequence[PortRow], openings: Mapping[int, Opening]) -> 
         # What is no address could be Caddy syntax too.
         upstream: object = opening.upstream
         address = Address.parse(upstream) if isinstance(upstream, str) else None
-        if address is None or address.scheme != "http":
+        if address is None or not address.usable:
             raise GateFailed(
-                f"端口 {port}: a gate can serve http at host:port, not {opening.upstream!r}",
+                f"端口 {port}: a gate can serve http at host:port, or https with the name of its "
+                f"certificate, not {opening.upstream!r}",
                 port=port,
             )
 
@@ -153,6 +162,16 @@ def _common(look: Look, templates: Templates) -> str:
         page=_indent(page, 2),
     )
     return common + templates.entry
+
+
+def _pinned(openings: Mapping[int, Opening], look: Look, templates: Templates) -> str:
+    """Write how instances on other machines are reached, where one of them has its gate open."""
+    addresses = (Address.parse(opening.upstream) for opening in openings.values())
+    if not any(address is not None and address.pinned for address in addresses):
+        return ""
+    if look.authority is None:
+        raise GateFailed("no authority is known for instances that are reached by https")
+    return Template(templates.pinned).substitute(authority=look.authority)
 
 
 def _own_page(look: Look, templates: Templates) -> str:
@@ -202,6 +221,14 @@ def _indent(text: str, tabs: int) -> str:
     return "\n".join("\t" * tabs + line for line in text.splitlines())
 
 
+def _proxy(upstream: str, header: str) -> str:
+    """Name the snippet that leads to an instance, with its arguments."""
+    address = Address.parse(upstream)
+    if address is None or not address.pinned:
+        return f"comfyui_proxy {upstream} {header}"
+    return f"comfyui_proxy_tls https://{address.authority} {header} {address.name}"
+
+
 def _gate(row: PortRow, opening: Opening | None, look: Look, templates: Templates) -> str:
     values = {
         "port": row.port,
@@ -219,10 +246,9 @@ def _gate(row: PortRow, opening: Opening | None, look: Look, templates: Template
     header = f"{GUARD_HEADER} {opening.secret}" if opening.secret else f'-{GUARD_HEADER} ""'
     return Template(templates.open).substitute(
         values,
-        upstream=opening.upstream,
+        proxy=_proxy(opening.upstream, header),
         name=f"token_{row.port}",
         token=opening.token,
-        header=header,
         secure=secure,
         # Behind a proxy it is not known how visitors come.
         origins=" ".join(f"{one}://{{http.request.hostport}}" for one in _schemes(look)),

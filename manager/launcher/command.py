@@ -234,7 +234,8 @@ def _find_python(settings: Settings, env: Mapping[str, str]) -> str:
 
 def _card(row: PortRow, card_kind: str) -> dict[str, str]:
     variable = CARD_VARIABLES.get(card_kind)
-    if variable is None:
+    # Of a card elsewhere the engine alone says which one it is.
+    if variable is None or row.node is not None:
         return {}
     # nvidia-smi counts by PCI bus, CUDA by speed unless told (CUDA programming guide, "CUDA
     # Environment Variables"): with unlike cards device 1 would be another card.

@@ -6,7 +6,8 @@ The supervisor calls ``enter`` in its fork where the launcher has written a plan
     groups         files to write this process's number into, before everything else
     nice           int, oom_score_adj: int; never less than what is inherited
     limits         {"NOFILE": number, ...}: RLIMIT_*, soft and hard, at most the present hard one
-    secret         true: RUN_DIR/secret goes into descriptor 3, read before it becomes unreadable
+    secret, tls    true: RUN_DIR/secret goes into descriptor 3, RUN_DIR/tls (key and certificate)
+                   into 4; both are read before they become unreadable
     sandbox        see ``sandbox.py``; the steps below are then taken within it
     uid, gids      the account (its group has the same number) and the additional groups
     drop           true: no capability stays, none comes back, and no program run later gives any
@@ -37,6 +38,10 @@ DONE, DONE_WITHIN = b"+", b"="
 SECRET_DESCRIPTOR = 3
 SECRET_FILE = f"/proc/self/fd/{SECRET_DESCRIPTOR}"
 """Where a program of a plan with ``secret`` reads it."""
+
+TLS_DESCRIPTOR = 4
+TLS_FILE = f"/proc/self/fd/{TLS_DESCRIPTOR}"
+"""Where a program of a plan with ``tls`` reads its key and certificate."""
 
 KEPT_FREE = 10
 """Descriptors that are made here begin above those that a program might be handed."""
@@ -85,11 +90,12 @@ def enter(run_dir: str, argv: Sequence[str], tell: int) -> list[str]:
             with _step(f"the group {path} cannot be entered"):
                 _write(path, str(os.getpid()))
         _restrain(plan)
-        if plan.get("secret"):
-            with _step("its secret cannot be handed over"):
-                secret = _hold(_read(run_dir + "/secret"), run_dir)
-                os.dup2(secret, SECRET_DESCRIPTOR, inheritable=True)
-                os.close(secret)
+        for name, number in (("secret", SECRET_DESCRIPTOR), ("tls", TLS_DESCRIPTOR)):
+            if plan.get(name):
+                with _step(f"its {name} cannot be handed over"):
+                    held = _hold(_read(f"{run_dir}/{name}"), run_dir)
+                    os.dup2(held, number, inheritable=True)
+                    os.close(held)
         if plan.get("sandbox") is not None:
             return _in_sandbox(plan, argv, run_dir, tell)
         _give_up(plan)

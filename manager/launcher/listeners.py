@@ -25,35 +25,39 @@ def _as_printed(address: str) -> str:
     return "".join(f"{int.from_bytes(word, sys.byteorder):08X}" for word in words)
 
 
-_REACHED_BY_LOOPBACK = frozenset(
-    map(_as_printed, ("127.0.0.1", "0.0.0.0", "::", "::ffff:127.0.0.1"))  # noqa: S104 - compared only
-)
-"""Local addresses that a connection to 127.0.0.1 can reach."""
+LOOPBACK = "127.0.0.1"
 
 
-def parse_listeners(table: str, port: int) -> set[int]:
-    """Read the inodes of sockets listening on 127.0.0.1:``port`` from one table's text."""
-    inodes = set()
+def _reached_by(host: str) -> frozenset[str]:
+    """Give the local addresses that a connection to ``host``, a number, can reach."""
+    if ":" in host:
+        return frozenset(map(_as_printed, (host, "::")))
+    return frozenset(map(_as_printed, (host, "0.0.0.0", "::", f"::ffff:{host}")))  # noqa: S104
+
+
+def parse_listeners(table: str, port: int, host: str = LOOPBACK) -> set[int]:
+    """Read the inodes of sockets listening on ``host``:``port`` from one table's text."""
+    inodes, reached = set(), _reached_by(host)
     for line in table.splitlines()[1:]:
         words = line.split()
         address, _, number = words[1].partition(":")
-        if words[3] == _LISTEN and int(number, 16) == port and address in _REACHED_BY_LOOPBACK:
+        if words[3] == _LISTEN and int(number, 16) == port and address in reached:
             inodes.add(int(words[9]))
     return inodes
 
 
-def listening_inodes(port: int) -> set[int]:
-    """List the inodes of sockets that a connection to 127.0.0.1:``port`` may reach.
+def listening_inodes(port: int, host: str = LOOPBACK) -> set[int]:
+    """List the inodes of sockets that a connection to ``host``:``port`` may reach.
 
     Raises:
-        OSError: the kernel's table cannot be read.
+        OSError: the kernel's table cannot be read, or the host is no number.
     """
     found: set[int] = set()
     for name in _TABLES:
         path = PROC / name
         # A host without IPv6 has no tcp6.
         if name == _TABLES[0] or path.exists():
-            found |= parse_listeners(path.read_text(encoding="ascii"), port)
+            found |= parse_listeners(path.read_text(encoding="ascii"), port, host)
     return found
 
 

@@ -1,6 +1,6 @@
 """The parent of one ComfyUI: a small program of its own, run by path and not imported.
 
-    python -I -S supervisor.py RUN_DIR LOG_MAX_BYTES PROGRAM [ARGUMENT ...]
+    python -I -S supervisor.py RUN_DIR LOG_MAX_BYTES[:PARENT] PROGRAM [ARGUMENT ...]
 
 It is the parent instead of the manager so that instances outlive the manager, and it adopts every
 orphan below it (Linux ``PR_SET_CHILD_SUBREAPER``, prctl(2)), so that no descendant can hide by a
@@ -9,7 +9,8 @@ double fork or a session of its own. Its environment and standard streams are th
 What it keeps in RUN_DIR: a flock on ``lock`` for as long as it lives, ``record`` with its own and
 the child's identity before the child runs, ``exit`` when the child has ended, ``gone`` when nothing
 is left below it. SIGTERM asks the child to end; SIGUSR1 kills all at once. When the child has
-ended, for whatever reason, everything else below is killed.
+ended, for whatever reason, everything else below is killed. Where PARENT is given, the number of
+the process that started it, it ends the child when that is gone: politely, then by force.
 
 It imports next to nothing: a copy runs beside every instance. For the same reason it does without
 ``pathlib`` and ``contextlib``.
@@ -53,6 +54,9 @@ not be run may follow. Anything else is why it could not be confined."""
 
 SHELL_SIGNALS = 128
 """Bubblewrap reports a program that a signal ended as shells do: this and the signal's number."""
+
+ORPHAN_GRACE_S = 5.0
+"""Time the child has for a polite end when the parent that must not be outlived is gone."""
 
 PR_SET_CHILD_SUBREAPER = 36
 LOCK_ATTEMPTS = 200
@@ -185,19 +189,45 @@ def find_main(run_dir: str, child: int, heard: bytes) -> tuple[int, int]:
     return child, 0
 
 
-def watch(child: int, main: tuple[int, int], log: Log) -> int:
+class Parent:
+    """The process that this one must not outlive; number 0 for none."""
+
+    def __init__(self, pid: int) -> None:
+        """Begin while it may already be gone."""
+        self.pid = pid
+        self.kill_at = 0.0
+
+    def order(self) -> int:
+        """Say what its loss asks for: SIGTERM once, SIGUSR1 when the grace is over, 0 for nothing.
+
+        An orphan is handed to somebody else, so the number of its parent changes.
+        """
+        if not self.pid or os.getppid() == self.pid:
+            return 0
+        if not self.kill_at:
+            self.kill_at = time.monotonic() + ORPHAN_GRACE_S
+            say("what started this is gone: ending")
+            return signal.SIGTERM
+        return signal.SIGUSR1 if time.monotonic() >= self.kill_at else 0
+
+
+def watch(child: int, main: tuple[int, int], log: Log, parent: int = 0) -> int:
     """Live with the child until it ends.
 
     Returns:
         Its exit code, negative for a signal.
     """
     wait_s = FIRST_LOOK_S
+    lost = Parent(parent)
     while True:
         news = signal.sigtimedwait(NEWS, wait_s)
-        if news is not None and news.si_signo == signal.SIGUSR1:
+        order = news.si_signo if news is not None else 0
+        if order not in (signal.SIGTERM, signal.SIGUSR1):
+            order = lost.order()
+        if order == signal.SIGUSR1:
             send(child, signal.SIGKILL)
             end_all()
-        elif news is not None and news.si_signo == signal.SIGTERM:
+        elif order == signal.SIGTERM:
             ask(child, *main)
         code = reap(child)
         if code is not None:
@@ -205,7 +235,7 @@ def watch(child: int, main: tuple[int, int], log: Log) -> int:
         wait_s = log.look()
 
 
-def main(run_dir: str, limit: int, argv: list[str]) -> int:
+def main(run_dir: str, limit: int, argv: list[str], parent: int = 0) -> int:
     """Run one launch from lock to gone."""
     signal.pthread_sigmask(signal.SIG_BLOCK, NEWS | DEAF_TO)
     # Were it ignored, as it may be inherited, the kernel would reap the children itself.
@@ -227,7 +257,7 @@ def main(run_dir: str, limit: int, argv: list[str]) -> int:
         say(f"nothing was started, the record cannot be written: {error.strerror}")
         return NO_RECORD
     reason = explain(run_dir, argv, heard)
-    code = watch(child, find_main(run_dir, child, heard), log)
+    code = watch(child, find_main(run_dir, child, heard), log, parent)
     if not heard.startswith((DONE, DONE_WITHIN)):
         code = NOT_CONFINED
     elif heard.startswith(DONE_WITHIN) and SHELL_SIGNALS < code < SHELL_SIGNALS + signal.NSIG:
@@ -243,4 +273,5 @@ def main(run_dir: str, limit: int, argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], int(sys.argv[2]), sys.argv[3:]))
+    _limit, _, _parent = sys.argv[2].partition(":")
+    sys.exit(main(sys.argv[1], int(_limit), sys.argv[3:], int(_parent or 0)))

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from manager.identity import Identity, alive, send
 from manager.launcher import account
 from manager.launcher.layers import NONE, Layers, layers_of
-from manager.launcher.listeners import held_inodes, listening_inodes
+from manager.launcher.listeners import LOOPBACK, held_inodes, listening_inodes
 from manager.launcher.processes import (
     PROC,
     all_stats,
@@ -189,9 +189,9 @@ def _kill_child(pid: int, parent: int) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def owns(run: RunDir, launch_id: str, port: int) -> bool | None:
+def owns(run: RunDir, launch_id: str, port: int, host: str = LOOPBACK) -> bool | None:
     """Tell whether whoever listens on a port belongs to this launch; None when nobody listens."""
-    inodes = listening_inodes(port)
+    inodes = listening_inodes(port, host)
     if not inodes:
         return None
     chief, main = run.identities()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
+from manager.cluster import Cluster
 from manager.errors import NotFound, NotRunning, SettingsError
 from manager.gate.gate import Gate
 from manager.gate.opening import Opening
@@ -38,7 +39,7 @@ class Lifecycle:
         launcher: Launcher,
         gate: Gate,
     ) -> None:
-        """Bind; ``wake`` is replaced by the watch, to be told of new work at once."""
+        """Bind; ``wake`` is replaced by the watch, ``cluster`` where there are other machines."""
         self._settings = settings
         self._store = store
         self._moves = moves
@@ -46,6 +47,7 @@ class Lifecycle:
         self._launcher = launcher
         self._gate = gate
         self.wake: Callable[[], None] = lambda: None
+        self.cluster = Cluster(settings.ports, "", None)
         self.step = steps.step
         self.grants = steps.grants
         self.unfinished = steps.keeper
@@ -66,8 +68,7 @@ class Lifecycle:
         starts.wake = lambda: self.wake()
         self._starts = starts
         self.line = starts.line
-        self.start = starts.start
-        self.serve_line = starts.serve_line
+        self.start, self.serve_line = starts.start, starts.serve_line
         self.restart_due = starts.restart_due
 
     def recover(self) -> list[Instance]:
@@ -99,7 +100,12 @@ class Lifecycle:
     def unavailable(self) -> dict[int, str]:
         """Give the ports that are not given out now, and why, for the admins."""
         left = self.leftovers.unavailable
-        return {**self._gate.unavailable, **left, **self.quarantine.unavailable}
+        return {
+            **self.cluster.unavailable,
+            **self._gate.unavailable,
+            **left,
+            **self.quarantine.unavailable,
+        }
 
     def look_around(self) -> None:
         """Look for what belongs to nobody, and whether what is held back has become free."""

@@ -4,7 +4,9 @@ A tree that is gone is not yet a free card: somebody else may listen on the port
 that hid from its own launch may still hold the card's device node, and the card's memory may not
 be back. While that lasts the row is not released; after ``QUARANTINE_AFTER`` it is, and the port is
 held back until an admin has looked at it. Where the card's tool cannot say, it holds up nothing;
-but a card that it saw in use after the end is not taken for free because it then fell silent.
+but a card that it saw in use after the end is not taken for free because it then fell silent. Of a
+card on another machine no tool is asked here; which processes had it open there at the end is for
+the launcher to tell, and what it cannot tell holds the port back.
 """
 
 from __future__ import annotations
@@ -204,13 +206,15 @@ class Quarantine:
             if taken:
                 return f"another program listens on port {address.port} of {address.host}"
         row = self._settings.row(port)
-        path = handles.node(cards.kind_in_force(self._settings), row.device)
-        if path is not None:
-            holders = self._launcher.holders(launch_id, path)
-            if holders is None:
-                return f"nobody can tell who has {path} open"
-            if holders:
-                return f"{path} is still open in process {', '.join(map(str, holders))}"
+        # Of a card elsewhere the launcher alone knows which one it was.
+        kind = cards.kind_in_force(self._settings)
+        path = handles.node(kind, row.device) if row.node is None else None
+        holders = self._launcher.holders(launch_id, path)
+        named = path or "its card"
+        if holders is None:
+            return f"nobody can tell who has {named} open"
+        if holders:
+            return f"{named} is still open in process {', '.join(map(str, holders))}"
         state = self._sampler.state(row.device)
         since = self._gone_at.get(launch_id, float("-inf"))
         return None if state is None else left_behind(state, since)

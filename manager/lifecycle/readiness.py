@@ -33,8 +33,10 @@ def ready_at(
     address = launcher.address(launch_id)
     if address is None:
         return None
-    if address.scheme != "http":
-        raise LaunchFailed(f"no gate can serve {address}: only http is served")
+    if not address.usable:
+        raise LaunchFailed(
+            f"no gate can serve {address}: only http is served, or https by its own certificate"
+        )
     # One that was started before there was a guard has no secret, and is adopted as it is.
     if row.secret is not None:
         refuses = comfyui.refuses_strangers(address)
@@ -49,3 +51,12 @@ def ready_at(
 def waiting_stage(report: ProcessReport) -> str:
     """Name the stage of a starting instance that is not ready."""
     return "queued" if report.liveness is Liveness.QUEUED else "loading"
+
+
+def not_begun(report: ProcessReport) -> str | None:
+    """Say why nothing of a launch could answer so far; None where something of it runs."""
+    if report.liveness is Liveness.QUEUED:
+        return "no machine of the cluster had a free card for it in time"
+    if report.liveness is Liveness.UNKNOWN:
+        return "nobody could tell whether it has begun: the engine of the cluster does not say"
+    return None

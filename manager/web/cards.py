@@ -12,7 +12,8 @@ from manager.web.house import Card, Manager
 def cards_view(manager: Manager) -> list[dict[str, Any]]:
     """Show the cards; numbers whole, memory in bytes, None for what is not known.
 
-    ``measured`` is false for cards that nothing can be asked of. ``unknown`` says why nothing is
+    ``measured`` is false for cards that nothing can be asked of: processors, and cards of other
+    machines. ``unknown`` says why nothing is
     known now, ``outside`` lists processes that belong to no instance. ``given`` is false for a card
     that is not given out: because of those, because it is ``sick``, or because memory is in use
     that is ``nobodys``; these are as last seen when the tool does not answer.
@@ -25,7 +26,8 @@ def _card_view(manager: Manager, card: Card) -> dict[str, Any]:
     seen = state.reading if state is not None else None
     return {
         "card": card.card,
-        "measured": card.kind != "cpu",
+        "node": card.node,
+        "measured": card.kind != "cpu" and card.node is None,
         "looked": state is not None,
         "name": seen.name if seen else "",
         "health": seen.health if seen else "",

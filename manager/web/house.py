@@ -16,6 +16,7 @@ from manager.web.house_audit import WithAudit
 from manager.web.house_cards import Card as Card
 from manager.web.house_cards import Remembered, Sampler
 from manager.web.house_care import WithCare
+from manager.web.house_cluster import WithCluster
 from manager.web.house_disk import WithDisk
 from manager.web.house_idle import Grants, Kept
 from manager.web.house_idle import Reading as Reading
@@ -219,6 +220,7 @@ class Manager(
     WithApiTokens,
     WithAudit,
     WithCare,
+    WithCluster,
     WithLineHistory,
     WithDisk,
     Protocol,

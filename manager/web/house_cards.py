@@ -25,6 +25,10 @@ class Card(Protocol):
     def device(self) -> int:
         """The driver's id for it."""
 
+    @property
+    def node(self) -> str | None:
+        """The machine that has it; None for this one."""
+
 
 class CardHistory(Protocol):
     """What the cards showed."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import platform
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from flask import Blueprint, Flask, Response, current_app, request
 from flask.typing import ResponseReturnValue
@@ -20,14 +20,15 @@ from prometheus_client.registry import Collector
 from manager import __version__
 from manager.cards.reading import MIB, Reading
 from manager.networks import within
+from manager.records import Instance
 from manager.states import State
+from manager.web.cluster_metrics import cluster_gauges, node_label
+from manager.web.gauge import gauge
 from manager.web.house import Manager
 from manager.web.services import services
 
 metrics = Blueprint("metrics", __name__)
 EXTENSION = "comfyui_manager_metrics"
-
-Values = Iterable[tuple[list[str], float | None]]
 
 
 def init_app(app: Flask, manager: Manager) -> None:
@@ -65,15 +66,6 @@ def _allowed() -> bool:
     return within(request.remote_addr, manager.settings.metrics_networks)
 
 
-def _gauge(name: str, about: str, labels: list[str], values: Values) -> GaugeMetricFamily:
-    """Make a gauge; what is not known is left out, never zero."""
-    made = GaugeMetricFamily(name, about, labels=labels)
-    for words, value in values:
-        if value is not None:
-            made.add_metric(words, float(value))
-    return made
-
-
 class Rooms(Collector):
     """What the rooms say when they are asked; cheap, for all of it is known already."""
 
@@ -88,27 +80,26 @@ class Rooms(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Ask."""
         build = [([__version__, platform.python_version()], 1.0)]
-        yield _gauge(
+        yield gauge(
             "comfyui_manager_build_info", "Which version runs.", ["version", "python"], build
         )
         yield from self._ports()
         yield from self._house()
         yield from self._cards()
+        yield from cluster_gauges(self._manager)
 
     def _ports(self) -> Iterator[GaugeMetricFamily]:
         manager = self._manager
         rows = manager.lifecycle.instances()
         count = Counter(str(row.state) for row in rows)
-        yield _gauge(
+        yield gauge(
             "comfyui_manager_ports",
             "Ports of the table, by state.",
             ["state"],
             [([str(state)], count[str(state)]) for state in State],
         )
-        labels = ["port", "card"]
-        words = {
-            row.port: [str(row.port), str(manager.settings.row(row.port).card)] for row in rows
-        }
+        labels = ["port", "card", *node_label(manager)]
+        words = {row.port: _port_words(manager, row) for row in rows}
         readings = [
             (words[row.port], manager.watch.reading(row.port))
             for row in rows
@@ -125,7 +116,7 @@ class Rooms(Collector):
                 [(w, s.responding) for w, s in told],
             ),
         ):
-            yield _gauge(f"comfyui_manager_port_{name}", about, labels, values)
+            yield gauge(f"comfyui_manager_port_{name}", about, labels, values)
 
     def _house(self) -> Iterator[GaugeMetricFamily]:
         manager = self._manager
@@ -158,7 +149,7 @@ class Rooms(Collector):
                 load.slowdown if load else None,
             ),
         ):
-            yield _gauge(f"comfyui_manager_{name}", about, [], [([], value)])
+            yield gauge(f"comfyui_manager_{name}", about, [], [([], value)])
 
     def _cards(self) -> Iterator[GaugeMetricFamily]:
         manager = self._manager
@@ -177,11 +168,17 @@ class Rooms(Collector):
             ("power_watts", "Power.", [one.power for one in readings]),
         ):
             pairs = zip(words, values, strict=True)
-            yield _gauge(f"comfyui_manager_card_{name}", about, labels, pairs)
+            yield gauge(f"comfyui_manager_card_{name}", about, labels, pairs)
         for kind, label, families in VENDORS:
             mine = [(str(card.device), reading) for card, reading, _ in seen if card.kind == kind]
             for name, about, ask in families if mine else ():
-                yield _gauge(name, about, [label], [([one], ask(reading)) for one, reading in mine])
+                yield gauge(name, about, [label], [([one], ask(reading)) for one, reading in mine])
+
+
+def _port_words(manager: Manager, row: Instance) -> list[str]:
+    entry = manager.settings.row(row.port)
+    node = manager.cluster.where(entry, row)
+    return [str(row.port), str(entry.card), *([node] if node is not None else [])]
 
 
 def _mib(count: int | None) -> float | None:

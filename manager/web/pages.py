@@ -15,11 +15,11 @@ from manager.errors import (
     TooManyAttempts,
 )
 from manager.web import bodies, i18n, standing, usage, views
+from manager.web.cluster import machines_view
 from manager.web.doctor import doctor_view
 from manager.web.errors import status_of
 from manager.web.guard import current_sid, current_user
 from manager.web.https import https_view
-from manager.web.isolation import isolation_view
 from manager.web.people_view import people_view
 from manager.web.services import services
 
@@ -104,7 +104,7 @@ def admin() -> ResponseReturnValue:
     return render_template(
         "admin.html",
         overview=house.live.snapshot(),
-        nodes=[isolation_view(node) for node in house.manager.lifecycle.nodes()],
+        nodes=machines_view(house.manager),
         use=usage.admin_view(house.manager, period.period, period.by),
         people=people_view(house.manager),
         doctor=doctor_view(),

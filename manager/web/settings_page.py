@@ -10,7 +10,7 @@ from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 
 from manager import settings as settings_module
-from manager.ports import PortRow
+from manager.ports import PortRow, short
 from manager.settings import Origin, Settings
 from manager.web import i18n, setting_words
 from manager.web.services import services
@@ -77,7 +77,7 @@ def _words(values: tuple[object, ...]) -> list[str]:
     secret = False
     for value in values:
         if isinstance(value, PortRow):
-            shown.append(f"{value.port}:{value.external_port}:{value.workspace_port}:{value.card}")
+            shown.append(short(value))
             continue
         flag, joined, _ = str(value).partition("=")
         is_flag = flag.startswith("-")

@@ -18,17 +18,19 @@ View = dict[str, Any]
 
 STANDINGS = (
     *("starting", "running", "stopping", "draining"),
-    *("free", "kept", "reserved", "out_of_use", "held_back", "outside", "sick", "unknown"),
+    *("free", "kept", "reserved", "out_of_use", "held_back", "elsewhere"),
+    *("outside", "sick", "unknown"),
 )
 """Held by somebody, and ``draining`` if nobody is to have it after him; then those held by nobody.
 
 ``kept``: for whom in the line its turn it is. ``outside``: not given out because of processes that
 belong to no instance. ``unknown``: given out, but its tool does not say how it is.
+``elsewhere``: its machine is not known to be there.
 """
 
 NOTES = (
     *("hung", "still", "beside", "after", "kept", "reserved", "out_of_use"),
-    *("held_back", "outside", "sick", "unknown", "failed"),
+    *("held_back", "outside", "sick", "unknown", "elsewhere", "failed"),
 )
 """What is said beside a standing; each is a sentence with ``text`` and perhaps a time in it."""
 
@@ -74,6 +76,8 @@ def _of_unheld(
 ) -> tuple[str, View | None]:
     if port["held_back"]:
         return "held_back", _note("held_back")
+    if port["unreachable"]:
+        return "elsewhere", _note("elsewhere", port["unreachable"])
     if card["sick"]:
         return "sick", _note("sick", card["sick"])
     if not card["given"]:

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from manager.lifecycle.reasons import signal_name
-from manager.ports import PortRow
 from manager.records import Instance, Restart, Usage, User
 from manager.settings import Settings
 from manager.states import HOLDS_PORT, STOPPABLE, State, actions
 from manager.web import idleness, rules
 from manager.web.cards import cards_view
-from manager.web.house import Card, Manager
+from manager.web.cluster import cluster_view, engine_silent
+from manager.web.house import Manager
 from manager.web.machine import gate_view, load_view
 from manager.web.notices import notices_view, service_view
 from manager.web.pacing import slowdown
@@ -135,14 +135,16 @@ def instance_view(manager: Manager, instance: Instance) -> View:
     """Show an instance without its secrets, as admins may see it."""
     row = manager.settings.row(instance.port)
     reading = manager.watch.reading(instance.port) if instance.state in HOLDS_PORT else None
-    card = _card(manager, row)
+    # All are of one kind.
+    kind = manager.cards[0].kind if manager.cards else ""
     return {
         "port": row.port,
         "external_port": row.public_external_port,
         "workspace_port": row.public_workspace_port,
         "card": row.card,
-        "card_label": KIND_NAMES.get(card.kind, card.kind) if card else "",
-        "kind": card.kind if card else "",
+        "node": manager.cluster.where(row, instance),
+        "card_label": KIND_NAMES.get(kind, kind),
+        "kind": kind,
         "state": str(instance.state),
         "stage": reading.stage if reading else None,
         "actions": actions(instance.state),
@@ -161,10 +163,6 @@ def instance_view(manager: Manager, instance: Instance) -> View:
         "restart": restart_view(manager.lifecycle.restart_on(row.port)),
         **_reason(instance),
     }
-
-
-def _card(manager: Manager, row: PortRow) -> Card | None:
-    return next((card for card in manager.cards if card.card == row.card), None)
 
 
 def own_instance_view(manager: Manager, instance: Instance, address: Address) -> View:
@@ -206,6 +204,7 @@ def user_state(manager: Manager, user: User, address: Address, revision: int) ->
         "cards": cards,
         "limits": limits,
         "reservation": rules.reservation_view(manager, user, instance),
+        "engine_silent": engine_silent(manager),
         "kept": idleness.kept_view(manager, user),
         "slowdown": slowdown(manager),
         "line": None if instance else line,
@@ -252,10 +251,15 @@ def overview(manager: Manager, sequence: int) -> View:
     """Show an admin everything, without a token in it."""
     leftovers, quarantine = leftovers_view(manager), quarantine_view(manager)
     held_back = {one["port"] for one in (*leftovers, *quarantine)}
+    unreachable = manager.cluster.unavailable
     line, terms = manager.lifecycle.line.all(), manager.lifecycle.reservations.terms()
     parts = {
         "ports": [
-            {**instance_view(manager, row), "held_back": row.port in held_back}
+            {
+                **instance_view(manager, row),
+                "held_back": row.port in held_back,
+                "unreachable": unreachable.get(row.port, ""),
+            }
             for row in manager.lifecycle.instances()
         ],
         "users": [
@@ -272,6 +276,7 @@ def overview(manager: Manager, sequence: int) -> View:
         "limits": rules.all_limits_view(manager),
         "reservations": rules.reservations_view(manager),
         "service": service_view(manager),
+        "cluster": cluster_view(manager),
         "sequence": sequence,
     }
     return with_standings(parts, line, terms)

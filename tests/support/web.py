@@ -19,8 +19,9 @@ from manager.accounts import UNCHANGED, Unchanged
 from manager.allowance import Allowance, Blocked, TimeLeft, allowance
 from manager.audit_records import AuditCheck, AuditFilter, AuditLine
 from manager.card_history import Period
-from manager.cards import Card
+from manager.cards import cards
 from manager.cards.sampler import CardState
+from manager.cluster import Cluster
 from manager.counts import DiskUse, Held, Own, Sitting, Total
 from manager.errors import (
     AlreadyRunning,
@@ -749,10 +750,8 @@ class House:
         self.follower = Follower()
         self.load = Fixed(Load())
         self.gate = Fixed(Health())
-        self.cards = [
-            Card(card=row.card, kind="ascend", device=row.device, port=row.port)
-            for row in self.settings.ports
-        ]
+        self.cards = cards(self.settings)
+        self.cluster = Cluster(self.settings.ports, self.settings.card_kind, None)
         self.sampler = Sampler()
         self.card_history = CardHistory()
         self.line_history = LineHistory()

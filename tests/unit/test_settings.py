@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from manager import settings
 from manager.errors import SettingsError
-from manager.ports import write_ports
+from manager.ports import ANY_NODE, check_nodes, read_ports, short, write_ports
 from manager.setting_kinds import Words
 
 
@@ -82,6 +82,8 @@ def test_shared_folders_are_a_list_in_the_file_and_a_line_in_the_environment(
         ("PORTS", ""),
         ("PORTS", "8001:9001:9081:1:x"),
         ("PORTS", "8001:9001:9081:0"),
+        ("PORTS", "8001:9001:9081:1::::-x"),
+        ("PORTS", "8001:9001:9081:1::::a b"),
     ],
 )
 def test_a_bad_value_names_itself_and_what_is_allowed(
@@ -137,6 +139,7 @@ def test_every_row_of_the_table_can_change(tmp_path: Path) -> None:
         ("8001:9001:9081:1,8002:9001:9082:2", "port 9001"),
         ("8001:9001:9081:1,8002:9002:9082:1", "card 1"),
         ("8001:9001:9081:1:0,8002:9002:9082:2:0", "device 0"),
+        ("8001:9001:9081:1::::a,8002:9002:9082:1::::b", "card 1"),
         ("8001:8880:9081:1", "port 8880"),
     ],
 )
@@ -156,6 +159,31 @@ def test_the_table_is_printed_as_it_can_be_given(tmp_path: Path) -> None:
     table = "8101:9101:9181:7:2:9101:443,8102:9102:9182:8:0:9102:9182"
     found = _load(tmp_path, PORTS=table).ports
     assert write_ports(found) == table
+
+
+ON_NODES = "8101:9101:9181:1::::gpu-b,8102:9102:9182:2::::any,8103:9103:9183:3::::fd00::2"
+
+
+def test_a_row_may_name_the_machine_that_has_its_card() -> None:
+    rows = read_ports(ON_NODES)
+    assert [row.node for row in rows] == ["gpu-b", ANY_NODE, "fd00::2"]
+    assert [row.wanted_node for row in rows] == ["gpu-b", None, "fd00::2"]
+    assert read_ports(write_ports(rows)) == rows
+    assert ",".join(map(short, rows)) == ON_NODES
+    table = {"port": 8101, "external_port": 9101, "workspace_port": 9181, "card": 1}
+    assert read_ports([{**table, "node": "gpu-b"}]) == rows[:1]
+    check_nodes(rows, "ray")
+
+
+def test_this_machines_launcher_knows_no_other_machine(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="row 8101 names the node gpu-b, but LAUNCHER = local"):
+        _load(tmp_path, PORTS=ON_NODES)
+
+
+def test_an_engine_is_told_the_machine_of_each_row() -> None:
+    rows = read_ports("8101:9101:9181:1::::any,8102:9102:9182:2")
+    with pytest.raises(SettingsError, match="row 8102 names no node, but LAUNCHER = slurm"):
+        check_nodes(rows, "slurm")
 
 
 @given(st.dictionaries(st.sampled_from(settings.names()), st.text(max_size=20), max_size=3))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from manager import bootstrap, modes, settings
+from manager import launching, modes, settings
 from manager.accounts import Accounts
 from manager.errors import Conflict, NotAuthenticated, NotFound, SettingsError, TooManyAttempts
 from manager.records import User
@@ -280,8 +280,8 @@ def test_the_secret_s_file_is_closed_to_others_at_the_start(of: Settings) -> Non
     assert modes.mend(of) == [path]
     assert path.stat().st_mode & 0o777 == 0o600
     # Nor does a ComfyUI see it.
-    assert path in bootstrap._ours(of)
-    assert path not in bootstrap._ours(dataclasses.replace(of, oidc_issuer=""))
+    assert path in launching.ours(of)
+    assert path not in launching.ours(dataclasses.replace(of, oidc_issuer=""))
 
 
 @pytest.mark.parametrize("content", [None, b"", b" \n", b"two\nlines", b"\xff"])

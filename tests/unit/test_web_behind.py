@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from manager import bootstrap, settings
+from manager import launching, settings
 from manager.errors import SettingsError
 from manager.gate.page import listen, secret_from, socket_path
 from manager.web.behind import BehindCaddy
@@ -90,5 +90,5 @@ def test_the_socket_is_for_this_account_alone_however_long_its_path(tmp_path: Pa
 
 def test_the_key_of_the_certificate_is_hidden_from_users_code(tmp_path: Path) -> None:
     of = settings.load({"TLS": "files", "TLS_KEY": "/etc/lab/key.pem"}, root=tmp_path)
-    assert Path("/etc/lab/key.pem") in bootstrap._ours(of)
-    assert Path("/etc/lab/key.pem") not in bootstrap._ours(dataclasses.replace(of, tls="off"))
+    assert Path("/etc/lab/key.pem") in launching.ours(of)
+    assert Path("/etc/lab/key.pem") not in launching.ours(dataclasses.replace(of, tls="off"))

@@ -50,6 +50,7 @@ def test_an_admin_sees_how_each_card_is(site: Site) -> None:
     )
     assert first == {
         "card": 1,
+        "node": None,
         "measured": True,
         "looked": True,
         "name": "910B3",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from manager.web.answers import Answer
+from manager.web.answers.cluster import Cluster
 from manager.web.answers.instances import Account
 from manager.web.answers.notices import Service
 from manager.web.answers.ports import Port
@@ -79,6 +80,7 @@ class Card(Answer):
     """A card as its driver's tool sees it; null is not known."""
 
     card: int
+    node: str | None
     measured: bool
     looked: bool
     name: str
@@ -160,6 +162,7 @@ class Overview(Answer):
     limits: list[Limits]
     reservations: list[Reservation]
     service: Service
+    cluster: Cluster | None
     sequence: int
 
 

@@ -79,13 +79,15 @@ class Instance(Fault):
 
     ``idle_left`` seconds are left until it is ended for want of work, ``idle_by`` says what holds
     it, ``idle_unknown`` lists signs of use that cannot tell now. ``running`` and ``pending`` are
-    jobs of its queue.
+    jobs of its queue. ``node`` is the machine it is on, null for the manager's own, ``any`` until
+    its engine has chosen one.
     """
 
     port: int
     external_port: int
     workspace_port: int
     card: int
+    node: str | None
     card_label: str
     kind: str
     state: StateName

@@ -20,6 +20,7 @@ Standing = Literal[
     "outside",
     "sick",
     "unknown",
+    "elsewhere",
 ]
 NoteKind = Literal[
     "hung",
@@ -33,6 +34,7 @@ NoteKind = Literal[
     "outside",
     "sick",
     "unknown",
+    "elsewhere",
     "failed",
 ]
 
@@ -48,10 +50,13 @@ class Note(Answer):
 class Port(Instance):
     """A port; ``held_back``: not given out until an admin has looked.
 
+    ``unreachable`` says why nothing can be started on its machine now, empty when something can.
+
     ``standing`` says in a word how it and its card stand, ``next_up`` who in the line gets it next.
     """
 
     held_back: bool
+    unreachable: str
     standing: Standing
     note: Note | None
     next_up: str | None

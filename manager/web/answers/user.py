@@ -139,6 +139,7 @@ class UserState(Answer):
     reservation: OwnReservation | None
     kept: Kept | None
     slowdown: int
+    engine_silent: bool
     line: OwnLine | None
     notices: Notices
     revision: int

@@ -1,6 +1,7 @@
 // The table of ports: who has which card, how idle, stop and log.
 
 import { call, get, post } from "../lib/api.js";
+import { cardLabel } from "../lib/card.js";
 import { ask, clock, faultHint, faultText, field, momentText, role, setMoment, setState, setText, show, showProblem, toast, whileBusy } from "../lib/dom.js";
 import { t } from "../lib/i18n.js";
 import { logAddress, logView } from "../lib/log-view.js";
@@ -39,6 +40,8 @@ function renderPort(port) {
   if (!row) return;
   row.dataset.state = port.state;
   setState(row, port.state);
+  setText(field(row, "card"), cardLabel(port));
+  setText(field(row, "unreachable"), port.unreachable);
   setText(field(row, "fault"), faultText(port) || port.fault);
   setText(field(row, "fault_line"), port.fault_line);
   setText(field(row, "fault_hint"), faultHint(port));

@@ -12,6 +12,7 @@ import { renderCards } from "./admin-cards.js";
 import "./admin-doctor.js";
 import { renderLimits } from "./admin-limits.js";
 import { renderLine } from "./admin-line.js";
+import { renderNodes } from "./admin-nodes.js";
 import { renderPorts } from "./admin-ports.js";
 import { renderReservations } from "./admin-reservations.js";
 import "./admin-import.js";
@@ -61,6 +62,7 @@ function render(overview, before) {
   if (isNew("ports")) renderPorts(overview.ports);
   renderReservations(overview);
   renderLine(overview.line);
+  if (isNew("cluster")) renderNodes(overview.cluster);
   if (isNew("cards")) renderCards(overview.cards);
   if (isNew("users", "limits")) renderLimits(overview.limits);
   if (isNew("users", "limits", "ports", "line")) renderUsers(overview);

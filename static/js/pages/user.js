@@ -1,6 +1,7 @@
 // The user's page. The server painted it; this keeps it true and makes the buttons work.
 
 import { call, get } from "../lib/api.js";
+import { cardLabel } from "../lib/card.js";
 import { ask, closeMenus, copyFrom, faultHint, faultText, localTimes, momentText, role, setMoment, setState, setText, show, showProblem, whileBusy } from "../lib/dom.js";
 import { has, pageData, t } from "../lib/i18n.js";
 import { STATE_DIFF_EVENT, STATE_EVENT, connect, follow } from "../lib/live.js";
@@ -37,9 +38,10 @@ let leaving = false;
 let restartDue = 0;
 
 function explain(phase, { instance, user, line }) {
+  if (["full", "held_back"].includes(phase) && state.engine_silent) return t("user.explain.engine_silent");
   if (phase === "turn") return t(line.automatic ? "user.explain.turn_automatic" : "user.explain.turn", { card: t("card.label", { card: line.offer.card }) });
   if (phase === "waiting" && line.automatic) return t("user.explain.waiting_automatic");
-  if (phase === "running") return t("user.explain.running", { card: t("card.label", { card: instance.card }) });
+  if (phase === "running") return t("user.explain.running", { card: cardLabel(instance) });
   if (phase === "day_used") return explainDay(state);
   if (phase === "disk_full") return explainDisk(state);
   if (phase === "full" && user.assigned_port) return t("user.explain.full_port", { port: user.assigned_port });
@@ -100,7 +102,7 @@ function showDetails(phase, instance) {
   if (instance.hung_since !== null) setText(part("hung-since"), t("user.hung.since", { time: momentText(instance.hung_since) }));
   setText(part("running"), instance.running ?? "–");
   setText(part("pending"), instance.pending ?? "–");
-  setText(part("card"), t("card.label", { card: instance.card }));
+  setText(part("card"), cardLabel(instance));
   setMoment(part("since"), instance.started_at);
   part("external").value = instance.external_url ?? "";
 }

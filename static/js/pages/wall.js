@@ -55,6 +55,7 @@ function writeMeter(tile, name, value, most, text) {
 }
 
 function silentText(port, card) {
+  if (card.node) return t("wall.elsewhere", { kind: port.card_label });
   if (!card.measured) return t("wall.not_measured", { kind: port.card_label });
   if (!card.looked) return t("admin.cards.not_looked");
   return card.memory_total === null && card.utilisation === null ? t("wall.no_values") : "";
@@ -75,6 +76,7 @@ function writeCard(tile, port, card) {
 function writeTile(port, card) {
   const tile = page.querySelector(`[data-tile="${port.port}"]`);
   if (!tile) return;
+  if (port.node) setText(field(tile, "node"), port.node === "any" ? t("card.any") : port.node);
   const held = HELD.includes(port.state);
   const standing = t(`wall.standing.${port.standing}`);
   tile.dataset.standing = port.standing;

@@ -1,0 +1,1 @@
+"""Launches on other machines: one supervisor each there, by an engine that places jobs."""
