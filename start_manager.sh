@@ -6,6 +6,7 @@
 #   ./start_manager.sh restart                  end and start the manager; users keep working
 #   ./start_manager.sh status [--json]          manager, Caddy and each port; exit 3 when stopped
 #   ./start_manager.sh users list|create|…      accounts, also when nobody can log in; users --help
+#   ./start_manager.sh first-admin              make the first account and show how to log in; start does it
 #   ./start_manager.sh maintenance on|off|status   start nothing any more; what runs works on
 #   ./start_manager.sh doctor [--json]          what is in order, what is not, and what to do
 #   ./start_manager.sh notify-test              send each webhook a message and say how it went
@@ -70,27 +71,25 @@ install() { # install FILE: make venv/ if need be, install FILE unless it was in
 }
 
 start() {
-  local settings data database log pid tries
+  local settings data log pid tries
   exec 9<. # one start at a time: a second one waits here, then finds the manager running
   flock 9
   install requirements.lock
   settings=$(manager check) || exit # it has said which setting is wrong
   if manager status >/dev/null; then
-    say "Already running." && manager status && return
+    say "Already running." && manager status && manager first-admin && return
   fi
   data=$(sed -n 's/^DATA_DIR = //p' <<<"$settings")
   log=$(sed -n 's/^LOG_PATH = //p' <<<"$settings")
-  database=$(sed -n 's/^DATABASE_PATH = //p' <<<"$settings")
-  if [ -e "$database" ]; then database=''; fi
   (umask 077 && mkdir -p -- "$data" && : >"$data/manager.out") ||
     fail "DATA_DIR = $data cannot be written; 'ls -ld $data' shows whose it is"
+  manager first-admin || [ $? != 2 ] || exit 2 # here: a password that is made is for a terminal alone
   setsid "$PY" comfyui_manager.py serve </dev/null >"$data/manager.out" 2>&1 9<&- &
   pid=$!
   say "Starting ..."
   for ((tries = START_WAIT_S; tries > 0; tries--)); do
     if [[ $(manager status 2>/dev/null) == "manager: answers"* ]]; then
       manager status
-      [ -z "$database" ] || say "First login: admin / admin123; a new password is asked for."
       return
     fi
     kill -0 "$pid" 2>/dev/null || break
@@ -223,6 +222,7 @@ run_tests() {
   "$PY" -m ruff check .
   "$PY" -m mypy
   "$PY" venv/bin/lint-imports
+  "$PY" -m tests.support.audit # what is known against our packages, where a database can be reached
   # Two at a time, a file as a whole: most tests wait for processes. -n 0 behind it: one by one.
   exec "$PY" -m pytest -n 2 --dist loadfile "${layers[@]}" "$@"
 }
@@ -234,7 +234,7 @@ case $command in
   restart) if installed; then manager stop --keep-instances; fi; start ;;
   stop | status) installed || { say "manager: not running"; [ "$command" = stop ] || exit 3; exit; }
     manager "$command" "$@" ;;
-  users | maintenance | audit | backup | restore | doctor | logs | install-service | install-comfyui | notify-test | retention) operate "$@" ;;
+  users | maintenance | audit | backup | restore | doctor | logs | first-admin | install-service | install-comfyui | notify-test | retention) operate "$@" ;;
   upgrade) upgrade "$@" ;;
   test) run_tests "$@" ;;
   *) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' start_manager.sh >&2; exit 2 ;;

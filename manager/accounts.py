@@ -19,6 +19,7 @@ from manager import credentials
 from manager.credentials import FIRST_ADMIN, check_password
 from manager.doorkeeper import Doorkeeper
 from manager.errors import BadInput, Conflict, NotAuthenticated
+from manager.first_admin import FirstAdmin
 from manager.networks import within_or_unlimited
 from manager.own_sessions import OwnSessions
 from manager.people import Newcomer, People, check_port, found, keep_an_admin
@@ -53,29 +54,21 @@ class Accounts:
         self._door = Doorkeeper(store)
         self.own = OwnSessions(store, clock, settings.session_idle_minutes * 60.0)
         self.people = People(settings, store, clock)
+        self.first_admin = FirstAdmin(settings, store, clock)
+        self.ensure_admin = self.first_admin.ensure
         self.second_factor = SecondFactors(store, self._door, key, clock)
         self.wrong_token = self._door.wrong_token
         self.sign_in_tried = self._door.sign_in_tried
         self.sign_ins = SignIns(settings, store, clock, self._begin)
 
-    def ensure_admin(self) -> bool:
-        """Make the first admin where there is no account at all; tell whether it was made."""
-        if self._store.read(lambda t: t.users.count()):
-            return False
-        hashed = credentials.hash_password(FIRST_ADMIN[1])
-
-        def work(t: Tables) -> bool:
-            if t.users.count():
-                return False
-            t.users.insert(
-                FIRST_ADMIN[0], hashed, is_admin=True, assigned_port=None, must_change_password=True
-            )
-            return True
-
-        return self._store.write(work)
-
-    def login(self, username: str, password: str, address: str) -> tuple[User, str]:
+    def login(self, username: str, password: str, address: str, *named: str) -> tuple[User, str]:
         """Check name and password and open a session.
+
+        Args:
+            username: as it was typed.
+            password: as it was typed.
+            address: from where the visitor comes.
+            named: what proxies say of that; it can take rights away and give none.
 
         Returns:
             The account and the session's id, which only the browser keeps.
@@ -83,6 +76,7 @@ class Accounts:
         Raises:
             NotAuthenticated: name and password do not match, or the account is disabled.
             CodeRequired: they do, and the account has a second factor: see ``login_by_code``.
+            NotPermitted: they are the printed ones, from somewhere they are not taken from.
             TooManyAttempts: too many tries of this name or from this address.
         """
         username = unicodedata.normalize("NFC", username)[:256]
@@ -91,9 +85,8 @@ class Accounts:
             self._note(username, "login_failed", username, address=address)
             raise NotAuthenticated("name and password do not match", reason="login")
         user, stored = known
-        # The printed first password is known to everybody, wherever the database came from.
-        if (username, password) == FIRST_ADMIN and not user.must_change_password:
-            self._store.write(lambda t: t.users.set_password(user.id, stored, must_change=True))
+        if (username, password) == FIRST_ADMIN:
+            self.first_admin.at_login(user, stored, address, *named)
         if user.second_factor:
             raise self.second_factor.ask(user, stored)
         return self._store.write(lambda t: self._begin(t, user, address))
@@ -164,7 +157,7 @@ class Accounts:
         self._door.confirm(user, old)
         if new == old:
             raise BadInput("the new password must differ from the old one", reason="same_password")
-        check_password(user.username, new)
+        check_password(user.username, new, self._settings.external_ip)
         hashed = credentials.hash_password(new)
 
         def work(t: Tables) -> None:
@@ -273,7 +266,8 @@ class Accounts:
             BadInput: the password is not allowed.
         """
         if password is not None:
-            check_password(self.user(user_id).username, password)
+            name = self.user(user_id).username
+            check_password(name, password, self._settings.external_ip)
         password = password or credentials.new_password()
         hashed = credentials.hash_password(password)
 

@@ -45,15 +45,18 @@ class Alerting:
         translate: Translate,
         *,
         unclean: bool,
+        backup_problem: Callable[[], str] = lambda: "",
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Bind; ``unclean``: the last manager of this data directory did not end by itself."""
-        self._settings, self._store = settings, store
+        """Bind; ``unclean``: the last manager did not end by itself.
+
+        ``backup_problem`` says why the last backup failed, nothing where it did not.
+        """
+        self._settings, self._store, self._deliveries = settings, store, deliveries
         self._lifecycle, self._gate, self._load = lifecycle, gate, load
-        self._deliveries = deliveries
         self._translate, self._house = translate, house(settings)
-        self._unclean = unclean
+        self._unclean, self._backup_problem = unclean, backup_problem
         self._clock, self._monotonic = clock, monotonic
         self._limits = Thresholds(
             settings.alert_full_minutes * 60.0,
@@ -143,6 +146,7 @@ class Alerting:
             disk_free=load.disk_free,
             gate_up=gate.running and not gate.problem,
             certificate_left=None if until is None else until - now,
+            backup_problem=self._backup_problem(),
         )
 
     def _is_full(self) -> bool:

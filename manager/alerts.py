@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 EVENTS = (
     *("ports_full", "line_long", "port_held_back", "crash_loop"),
-    *("disk_low", "gate_down", "certificate_ends", "unclean_end"),
+    *("disk_low", "gate_down", "certificate_ends", "backup_failed", "unclean_end"),
 )
 
 MINUTE_S, DAY_S = 60.0, 86_400.0
@@ -51,6 +51,7 @@ class Thresholds:
             "disk_low": Rule(MINUTE_S, 5 * MINUTE_S),
             "gate_down": Rule(MINUTE_S, MINUTE_S / 2),
             "certificate_ends": Rule(),
+            "backup_failed": Rule(),
         }
 
 
@@ -60,7 +61,8 @@ class Facts:
 
     ``full`` and ``line`` are None while they mean nothing, as under maintenance; ``disk_free``
     (bytes) and ``certificate_left`` (seconds) where nobody can tell. ``crashes`` counts by user the
-    unhappy ends within ``CRASH_WINDOW_S``; ``held_back`` gives reasons by port.
+    unhappy ends within ``CRASH_WINDOW_S``; ``held_back`` gives reasons by port, ``backup_problem``
+    why the last backup failed that the manager made by itself.
     """
 
     full: bool | None
@@ -71,6 +73,7 @@ class Facts:
     disk_free: int | None
     gate_up: bool
     certificate_left: float | None
+    backup_problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,8 @@ def observe(facts: Facts, limits: Thresholds, active: Iterable[Key]) -> list[See
     if left is not None:
         days = {"days": max(0, int(left // DAY_S))}
         seen.append(Seen("certificate_ends", left < CERTIFICATE_S, "", days))
+    why = {"reason": facts.backup_problem}
+    seen.append(Seen("backup_failed", bool(facts.backup_problem), "", why))
     return seen
 
 

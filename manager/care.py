@@ -1,4 +1,4 @@
-"""What looks after a house for years beside its work: who is told what, and old files.
+"""What looks after a house for years beside its work: who is told what, old files, backups.
 
 Puts the parts together for ``bootstrap``.
 """
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from manager.alerting import Alerting
+from manager.backup.scheduled import Scheduled
 from manager.data_dir import ended_uncleanly
 from manager.disk import DiskUses
 from manager.gate.gate import Gate
@@ -25,19 +26,25 @@ from manager.webhooks.delivery import Delivery, Failing
 
 @dataclass(frozen=True)
 class Care:
-    """Both loops of one manager."""
+    """The loops of one manager."""
 
     alerting: Alerting
     retention: Retention
+    backups: Scheduled
 
     def loops(self) -> Mapping[str, Callable[[threading.Event], None]]:
         """Give what is to run, by name."""
-        return {"alerts": self.alerting.run, "retention": self.retention.run}
+        return {
+            "alerts": self.alerting.run,
+            "retention": self.retention.run,
+            "backups": self.backups.run,
+        }
 
     def end(self) -> None:
-        """Have both end, and what they are at."""
+        """Have all end, and what they are at."""
         self.alerting.end()
         self.retention.end()
+        self.backups.end()
 
     def failing(self) -> Sequence[Failing]:
         """List the webhooks that do not take what they are told."""
@@ -54,12 +61,17 @@ def care_for(
     *,
     starts: bool,
 ) -> Care:
-    """Make both; without ``starts`` nobody is told of anything.
+    """Make all of them; without ``starts`` nobody is told of anything.
 
     Raises:
         SettingsError: the webhooks cannot be used.
     """
     told = [Delivery(hook) for hook in hooks.read(settings)] if starts else []
     unclean = ended_uncleanly(settings.data_dir)
-    alerting = Alerting(settings, store, lifecycle, gate, load, told, translate, unclean=unclean)
-    return Care(alerting, Retention(settings, store, disk.touch))
+    backups = Scheduled(settings)
+    alerting = Alerting(
+        *(settings, store, lifecycle, gate, load, told, translate),
+        unclean=unclean,
+        backup_problem=lambda: backups.problem,
+    )
+    return Care(alerting, Retention(settings, store, disk.touch), backups)

@@ -53,6 +53,16 @@ class CareFields:
         "0: no limit.",
         "MiB",
     )
+    backup_every_hours: int = setting(
+        Count(0, 8760),
+        24,
+        "Hours between two backups that the manager makes by itself, into "
+        "DATA_DIR/backups/scheduled and without users' files. 0: it makes none.",
+        "h",
+    )
+    backup_keep: int = setting(
+        Count(1, 10_000), 7, "How many of these backups stay, the newest; older ones are removed."
+    )
     retention_days: int = setting(
         Count(0, 36_500),
         0,

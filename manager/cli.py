@@ -22,6 +22,7 @@ from manager import (
     cli_audit,
     cli_backup,
     cli_doctor,
+    cli_first_admin,
     cli_install,
     cli_logs,
     cli_maintenance,
@@ -88,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(run=show_settings)
     for room in (cli_users, cli_backup, cli_doctor, cli_logs, cli_install, cli_audit):
         room.add_commands(commands)
-    for other in (cli_maintenance, cli_notify, cli_retention):
+    for other in (cli_maintenance, cli_notify, cli_retention, cli_first_admin):
         other.add_commands(commands)
     return parser
 

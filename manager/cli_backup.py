@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -35,6 +36,8 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def make_backup(settings: Settings, given: argparse.Namespace) -> int:
     """Make a backup and say where it is."""
+    # What is half made is taken away again, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     if given.keep < 0:
         raise BadInput("--keep is a number from 1 on")
     made = make.make(settings, given.where, workspaces=given.workspaces, keep=given.keep)

@@ -19,6 +19,7 @@ from pathlib import Path
 from manager import roster
 from manager.accounts import UNCHANGED, Accounts
 from manager.beside import opened_store
+from manager.cli_first_admin import say_made
 from manager.credentials import new_password
 from manager.errors import BadInput, NotFound
 from manager.records import OPERATOR, User
@@ -78,7 +79,7 @@ def opened(settings: Settings) -> Iterator[Accounts]:
     """
     with opened_store(settings) as store:
         accounts = Accounts(settings, store)
-        accounts.ensure_admin()
+        accounts.ensure_admin(say_made)
         yield accounts
 
 
@@ -172,7 +173,7 @@ def reset_second_factor(settings: Settings, given: argparse.Namespace) -> int:
 
 def import_users(settings: Settings, given: argparse.Namespace) -> int:
     """Make the accounts of a table; passwords made here go to standard output, as CSV."""
-    rows = roster.read(_text(given.file))
+    rows = roster.read(_text(given.file), settings.external_ip)
     ports = [row.port for row in settings.ports]
     made = csv.writer(sys.stdout)
     with opened(settings) as accounts:

@@ -19,7 +19,6 @@ from enum import Enum
 from http import HTTPStatus
 from pathlib import Path
 
-from manager.addresses import AUTHORITY
 from manager.connections import TIMEOUT_S, TOTAL_S, UNUSABLE, Bounds, Connections, TooLong
 from manager.progress import LONGEST_SAID, NotSaid, Said, parse
 from manager.prompts import MOST_BYTES
@@ -84,12 +83,11 @@ class _Last:
 class ComfyUI:
     """The client for every instance."""
 
-    def __init__(self, ports: int, data_dir: Path | None = None) -> None:
+    def __init__(self, ports: int, authority: Path | None = None) -> None:
         """Prepare connections to ``ports`` different addresses, kept open between checks.
 
-        In ``data_dir`` lies the certificate that instances reached by https are checked with.
+        ``authority`` is the certificate that instances reached by https are checked with.
         """
-        authority = data_dir / AUTHORITY if data_dir else None
         self._connections = Connections(ports, authority)
         self._for_progress = Connections(ports, authority)
         self._last: dict[Address, _Last] = {}

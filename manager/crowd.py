@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import threading
 import time
 from collections import Counter
 
@@ -20,7 +21,7 @@ SUBSCRIBER_BITS = 64
 
 
 class Crowd:
-    """Counts who is there; ``limit`` 0 lets in everybody. For threads that yield only at waits."""
+    """Counts who is there; ``limit`` 0 lets in everybody."""
 
     def __init__(self, limit: int, what: str) -> None:
         """Begin with nobody. ``what`` names in the log what is counted."""
@@ -28,22 +29,26 @@ class Crowd:
         self._what = what
         self._there: Counter[str] = Counter()
         self._told_at = float("-inf")
+        self._lock = threading.Lock()
 
     def enter(self, address: str) -> bool:
         """Let one more of this address in, or tell that there are too many already."""
         who = subscriber(address)
-        if 0 < self.limit <= self._there[who]:
+        with self._lock:
+            full = 0 < self.limit <= self._there[who]
+            if not full:
+                self._there[who] += 1
+        if full:
             self._tell(address)
-            return False
-        self._there[who] += 1
-        return True
+        return not full
 
     def leave(self, address: str) -> None:
         """Take note that one that was let in has gone."""
         who = subscriber(address)
-        self._there[who] -= 1
-        if self._there[who] <= 0:
-            del self._there[who]
+        with self._lock:
+            self._there[who] -= 1
+            if self._there[who] <= 0:
+                del self._there[who]
 
     def _tell(self, address: str) -> None:
         now = time.monotonic()

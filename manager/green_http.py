@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from manager.answer_headers import HEADERS, LINES
+
 HEAD_S = 20.0
 """Time for a whole request line and header, as in the shipped Caddyfile."""
 
@@ -31,14 +33,14 @@ MOST_FRAMES = 64
 PAUSE_S = 0.1
 UNREAD_BYTES = 64 << 10
 
-_NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _PASSING = frozenset({errno.ECONNABORTED, errno.ECONNRESET, errno.EPROTO, errno.EPERM, errno.EINTR})
 
 TOO_MANY = "Too many connections from this address. / 来自此地址的连接过多。\n".encode()
 REFUSAL = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n"
-    b"Retry-After: 10\r\nConnection: close\r\n"
-    b"Content-Length: %d\r\n\r\n%s" % (len(TOO_MANY), TOO_MANY)
+    b"Retry-After: 10\r\nConnection: close\r\n%s"
+    b"Content-Length: %d\r\n\r\n%s" % (LINES, len(TOO_MANY), TOO_MANY)
 )
 
 
@@ -73,7 +75,7 @@ class Door:
             try:
                 accepted, address = self._listener.accept()
             except OSError as error:
-                if error.errno in _NO_ROOM:
+                if error.errno in NO_ROOM:
                     self._no_room(error)
                     time.sleep(PAUSE_S)
                 elif error.errno not in _PASSING:
@@ -81,7 +83,7 @@ class Door:
                 continue
             if self._crowd.enter(name_of(address)):
                 return accepted, address
-            _refuse(accepted)
+            refuse(accepted)
 
 
 def name_of(address: object) -> str:
@@ -89,7 +91,7 @@ def name_of(address: object) -> str:
     return str(address[0]) if isinstance(address, tuple) else ""
 
 
-def _refuse(accepted: socket.socket) -> None:
+def refuse(accepted: socket.socket) -> None:
     """Say why, and let it go, without a wait for who does not listen."""
     try:
         accepted.setblocking(False)
@@ -107,7 +109,7 @@ def protocol(eventlet: Any, crowd: Crowd) -> type[Any]:  # noqa: ANN401 - a modu
     """Make eventlet's handler of a connection, with ends to its patience."""
     base: type[Any] = eventlet.wsgi.HttpProtocol
 
-    class Patient(base):  # type: ignore[misc]
+    class Patient(_WithHeads, base):  # type: ignore[misc]
         """Reads a request within a time, and counts its connection as gone when it is."""
 
         requests = 0
@@ -139,6 +141,44 @@ def protocol(eventlet: Any, crowd: Crowd) -> type[Any]:  # noqa: ANN401 - a modu
             return environ
 
     return Patient
+
+
+BARE = (b"HTTP/1.0 4", b"HTTP/1.1 500 Internal Server Error\r\n")
+"""How answers begin that eventlet's server gives by itself: to a head that is none, and for an
+application that broke off (``handle_one_request``). No answer of ours looks so."""
+
+
+class _Headed:
+    """What an answer is written to; heads those that eventlet's server gives by itself."""
+
+    def __init__(self, file: Any) -> None:  # noqa: ANN401 - of a socket
+        self._file = file
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the file's own
+        return getattr(self._file, name)
+
+    def write(self, data: bytes) -> Any:  # noqa: ANN401 - as the file's
+        if data.startswith(BARE):
+            data = data.replace(b"\r\n", b"\r\n" + LINES, 1)
+        return self._file.write(data)
+
+
+class _WithHeads:
+    """Gives a handler of connections the headers on what it says by itself."""
+
+    # Who names none gets a head all the same, and so do refusals of a line that is none.
+    default_request_version = "HTTP/1.0"
+    wfile: Any
+
+    def setup(self) -> None:
+        super().setup()  # type: ignore[misc]
+        self.wfile = _Headed(self.wfile)
+
+    def end_headers(self) -> None:
+        # Only what refuses a head that is none comes by here (http.server's send_error).
+        for name, value in HEADERS.items():
+            self.send_header(name, value)  # type: ignore[attr-defined]
+        super().end_headers()  # type: ignore[misc]
 
 
 def limit_messages(eventlet: Any) -> None:  # noqa: ANN401 - a module without types

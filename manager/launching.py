@@ -11,7 +11,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from manager import cards
+from manager import cards, modes
 from manager.addresses import AUTHORITY
 from manager.cards import handles
 from manager.cluster import Cluster
@@ -130,5 +130,4 @@ def ours(settings: Settings) -> tuple[Path, ...]:
     """List what no instance may see."""
     ours = (settings.data_dir, settings.database_path, settings.caddyfile, settings.log_path)
     key = (settings.tls_key,) if settings.tls == "files" else ()
-    shared = (settings.oidc_client_secret_file,) if settings.oidc_issuer else ()
-    return (*ours, *key, settings.webhooks_file, settings.ray_token_file, *shared, *PROJECT_SECRETS)
+    return (*ours, *key, *modes.operators_secrets(settings), *PROJECT_SECRETS)

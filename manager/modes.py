@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from manager.errors import SettingsError
+from manager.setting_fields import FROM_FILE
 from manager.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -59,16 +60,23 @@ def _mended(path: Path) -> bool:
 def _secret_files(settings: Settings) -> Iterator[Path]:
     yield settings.data_dir / "secret_key"
     yield settings.data_dir / "caddy" / "admin_key"
-    yield settings.webhooks_file
-    if settings.oidc_issuer:
-        yield settings.oidc_client_secret_file
-    if settings.launcher == "ray":
-        yield settings.ray_token_file
+    yield from operators_secrets(settings)
     for base in (settings.database_path, settings.log_path):
         # With what SQLite keeps beside it, older logs, and copies that somebody made.
         yield from (path for path in sorted(base.parent.glob(f"{base.name}*")) if path.is_file())
     if _holds_tokens(settings.caddyfile):
         yield settings.caddyfile
+
+
+def operators_secrets(settings: Settings) -> Iterator[Path]:
+    """List the files with secrets that the operator wrote for the manager, if they are in use."""
+    yield settings.webhooks_file
+    if settings.oidc_issuer:
+        yield settings.oidc_client_secret_file
+    if settings.first_admin_password == FROM_FILE:
+        yield settings.first_admin_password_file
+    if settings.launcher == "ray":
+        yield settings.ray_token_file
 
 
 def _holds_tokens(caddyfile: Path) -> bool:

@@ -57,7 +57,7 @@ class People:
         names = [check_username(one.username) for one in newcomers]
         for name, one in zip(names, newcomers, strict=True):
             if one.password is not None:
-                check_password(name, one.password)
+                check_password(name, one.password, self._settings.external_ip)
             check_port(self._settings, one.assigned_port)
         made = [credentials.new_password() if n.password is None else None for n in newcomers]
         hashes = [

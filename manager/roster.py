@@ -69,10 +69,11 @@ def _word(value: bool) -> str:
     return "true" if value else "false"
 
 
-def look(text: str) -> Table:
+def look(text: str, server: str = "") -> Table:
     """Read a table and find all that is wrong in it by itself; never raises.
 
-    Cells are divided by commas, or by semicolons or tabs where the first line is.
+    Cells are divided by commas, or by semicolons or tabs where the first line is. ``server`` is the
+    name by which visitors reach this house, which is no password.
     """
     text = text.removeprefix("\ufeff")
     table = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=_delimiter(text))
@@ -82,7 +83,7 @@ def look(text: str) -> Table:
         _check_columns(table.fieldnames or ())
         for line in table:
             try:
-                rows.append(_row(table.line_num, line))
+                rows.append(_row(table.line_num, line, server))
             except BadInput as error:  # noqa: PERF203 - every wrong line is to be named
                 wrong.append(Problem(table.line_num, error))
     except csv.Error as error:
@@ -108,13 +109,13 @@ def _twice(rows: Iterable[Row]) -> Iterator[Problem]:
             yield Problem(row.line, error)
 
 
-def read(text: str) -> Sequence[Row]:
-    """Read a table.
+def read(text: str, server: str = "") -> Sequence[Row]:
+    """Read a table, as ``look`` does.
 
     Raises:
         BadInput: names every line that cannot be used, and why.
     """
-    table = look(text)
+    table = look(text, server)
     _refuse(table.problems)
     return table.rows
 
@@ -136,7 +137,7 @@ def _check_columns(names: Iterable[str]) -> None:
         )
 
 
-def _row(number: int, line: dict[str, str | None]) -> Row:
+def _row(number: int, line: dict[str, str | None], server: str) -> Row:
     # Cells beyond the columns come under None, missing ones as None.
     if None in line or None in line.values():
         raise BadInput("it has not as many cells as there are columns", reason="table_cells")
@@ -144,7 +145,7 @@ def _row(number: int, line: dict[str, str | None]) -> Row:
     username = check_username(cells["username"])
     password = (line.get(PASSWORD) or "") or None
     if password is not None:
-        check_password(username, password)
+        check_password(username, password, server)
     return Row(
         number,
         username,

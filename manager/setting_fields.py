@@ -30,6 +30,9 @@ from manager.setting_kinds import (
 )
 from manager.sign_in_fields import SignInFields
 
+PRINTED, RANDOM, FROM_FILE = "known", "random", "file"
+"""Where the first admin's password comes from."""
+
 
 @dataclass(frozen=True)
 class Settings(CareFields, ClusterFields, SignInFields):
@@ -154,6 +157,19 @@ class Settings(CareFields, ClusterFields, SignInFields):
         (),
         "Networks from which admins have an admin's rights; from elsewhere they are users like "
         "all others. Empty: from everywhere.",
+    )
+    first_admin_password: str = setting(
+        Choice(PRINTED, RANDOM, FROM_FILE),
+        PRINTED,
+        "Password of the account admin that the first start makes. known: the one in the README. "
+        "random: made and shown once by start. file: the line in FIRST_ADMIN_PASSWORD_FILE. Each "
+        "has to be changed at the first login.",
+    )
+    first_admin_password_file: Path = setting(
+        PathIn(),
+        Path("first_admin_password"),
+        "With FIRST_ADMIN_PASSWORD = file: file with that password, for the manager's account "
+        "alone. Not needed any more after the first start.",
     )
     admin_second_factor: str = setting(
         Choice("optional", "required"),

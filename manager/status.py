@@ -16,6 +16,7 @@ import requests
 from urllib3.exceptions import InsecureRequestWarning
 
 from manager import __version__, identity
+from manager.backup import scheduled
 from manager.cards import kind_in_force
 from manager.data_dir import read_record
 from manager.gate.tls import shown
@@ -47,6 +48,7 @@ def report(settings: Settings) -> dict[str, Any]:
         "quarantine": counts.get("quarantine", 0),
         "disk_free": _disk_free(settings),
         "maintenance": maintenance_report(settings),
+        "backup": _backup(settings),
         "ports": _ports(settings),
     }
 
@@ -67,6 +69,7 @@ def report_lines(found: dict[str, Any]) -> list[str]:
     if found["demo"]:
         lines.append(f"demo: there is no main.py in {found['comfyui_path']} (COMFYUI_PATH)")
     lines += maintenance_lines(found["maintenance"])
+    lines += _backup_lines(found["backup"])
     for row in found["ports"]:
         process = f", process {row['process_id']}" if row["process_id"] is not None else ""
         who = f" {row['username']}{process}" if row["held"] else ""
@@ -95,6 +98,27 @@ def maintenance_lines(found: dict[str, Any]) -> list[str]:
     if not found["empty"]:
         left = f"nothing is started any more; {found['left']} ComfyUI still there"
     return [line, f"maintenance: {left}"]
+
+
+def _backup(settings: Settings) -> dict[str, Any]:
+    """Give the newest backup that the manager made by itself, and what kept it from another."""
+    last = scheduled.newest(scheduled.folder(settings))
+    return {
+        "every_hours": settings.backup_every_hours,
+        "path": str(last.path) if last else None,
+        "at": last.at if last else None,
+        "problem": scheduled.tried(settings).problem if settings.backup_every_hours else "",
+    }
+
+
+def _backup_lines(found: dict[str, Any]) -> list[str]:
+    """Give that as lines for people."""
+    if found["problem"]:
+        return [f"backup: none was made: {found['problem']}"]
+    if found["at"] is not None:
+        hours = max(0, round((time.time() - found["at"]) / 3600))
+        return [f"backup: {_local(found['at'])}, {hours} h ago: {found['path']}"]
+    return ["backup: none yet"] if found["every_hours"] else []
 
 
 def _local(epoch: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import tarfile
 import tempfile
 import time
@@ -29,6 +30,9 @@ from manager.store import copies
 
 FOLDER = "backups"
 """Below ``DATA_DIR``, where no other place is named."""
+
+DRAFTS, LEFT_S = ".backup-", 86_400.0
+"""What folders of copies begin with in ``DATA_DIR``, and after how long one was left behind."""
 
 GENERATED = re.compile(r"comfyui-manager-\d{8}-\d{6}\.tar\.gz")
 
@@ -62,6 +66,7 @@ def make(
     target = _target(settings, where, now)
     if keep and not GENERATED.fullmatch(target.name):
         raise BadInput("--keep goes with a folder, not with a file of your own name")
+    _tidy(target.parent, settings.data_dir, now)
     draft = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         with os.fdopen(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -75,7 +80,7 @@ def make(
         raise StoreFailed(f"{target} cannot be written: {error.strerror or error}") from error
     finally:
         draft.unlink(missing_ok=True)
-    return Made(target, target.stat().st_size, _rotate(target.parent, keep), lacks)
+    return Made(target, target.stat().st_size, _rotate(target, keep), lacks)
 
 
 def _target(settings: Settings, where: Path | None, now: float) -> Path:
@@ -96,7 +101,7 @@ def _fill(
     tar: tarfile.TarFile, settings: Settings, now: float, *, workspaces: bool
 ) -> tuple[str, ...]:
     lacks = []
-    with tempfile.TemporaryDirectory(prefix=".backup-", dir=settings.data_dir) as name:
+    with tempfile.TemporaryDirectory(prefix=DRAFTS, dir=settings.data_dir) as name:
         folder = Path(name)
         schema = copies.copy(settings.database_path, folder / DATABASE, now)
         for told, path in _small_files(settings).items():
@@ -150,10 +155,25 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _rotate(folder: Path, keep: int) -> tuple[Path, ...]:
+def _tidy(folder: Path, data_dir: Path, now: float) -> None:
+    """Remove what backups left that were killed: each holds what the server keeps secret."""
+    for path in (*folder.glob(".comfyui-manager-*.tar.gz.*"), *data_dir.glob(f"{DRAFTS}*")):
+        try:
+            if now - path.lstat().st_mtime < LEFT_S:
+                continue
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        except OSError:
+            # Somebody else's, or gone: the next one tries again.
+            continue
+
+
+def _rotate(target: Path, keep: int) -> tuple[Path, ...]:
+    """Remove all but the newest; ``target``, just made, is one, wherever the clock was set."""
     if not keep:
         return ()
-    made = sorted(path for path in folder.iterdir() if GENERATED.fullmatch(path.name))
-    for path in made[:-keep]:
+    found = (path for path in target.parent.iterdir() if GENERATED.fullmatch(path.name))
+    others = sorted(path for path in found if path != target and path.is_file())
+    gone = others[: len(others) - (keep - 1)] if len(others) >= keep else []
+    for path in gone:
         path.unlink()
-    return tuple(made[:-keep])
+    return tuple(gone)

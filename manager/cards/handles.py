@@ -40,6 +40,12 @@ def groups(nodes: Iterable[Path]) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
+def any_of(kind: str) -> Path | None:
+    """Stand for the device node of a card elsewhere, which its engine chose; None without such."""
+    pattern = NODES.get(kind)
+    return Path(pattern.format("N")) if pattern else None
+
+
 def node(kind: str, device: int) -> Path | None:
     """Name a card's device node; None for kinds without one of its own, or where it is missing."""
     pattern = NODES.get(kind)

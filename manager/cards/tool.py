@@ -36,9 +36,14 @@ class Tools:
         limit_s: float,
         monotonic: Callable[[], float] = time.monotonic,
         stopping: Callable[[], bool] = lambda: False,
+        grace_s: float = 0.0,
     ) -> None:
-        """Say how many seconds one look may take in all, and who knows that it must end now."""
+        """Say how many seconds one look may take in all, and who knows that it must end now.
+
+        ``grace_s``: for so long one that must end may tidy up after SIGTERM before it is killed.
+        """
         self._limit_s = limit_s
+        self._grace_s = grace_s
         self._monotonic = monotonic
         self._stopping = stopping
         self._deadline = monotonic() + limit_s
@@ -104,6 +109,11 @@ class Tools:
         return process.wait()
 
     def _kill(self, process: subprocess.Popen[bytes]) -> None:
+        patience = self._monotonic() + self._grace_s
+        if self._grace_s:
+            _kill_group(process.pid, signal.SIGTERM)
+        while self._monotonic() < patience and not _ended(process):
+            time.sleep(LOOK_EVERY_S)
         _kill_group(process.pid)
         until = self._monotonic() + KILL_LIMIT_S
         while not _ended(process):
@@ -136,6 +146,6 @@ def _reason(printed: str) -> str:
     return f": {lines[-1][:160]}" if lines else ""
 
 
-def _kill_group(group: int) -> None:
+def _kill_group(group: int, how: signal.Signals = signal.SIGKILL) -> None:
     with suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, signal.SIGKILL)
+        os.killpg(group, how)

@@ -7,6 +7,7 @@ import json
 from manager import identity
 from manager.cards.tool import Tools
 from manager.doctor import machine, places, programs
+from manager.doctor.backups import backups
 from manager.doctor.cluster import cluster, shared
 from manager.doctor.finding import OK, WARNING, Finding
 from manager.doctor.https import https
@@ -39,12 +40,14 @@ def examine(settings: Settings, running: identity.Identity | None, address: str)
         *places.disk(settings),
         *places.database(settings),
         *places.clock(settings),
+        *places.first_password(settings),
         *machine.memory(),
         *machine.limits(),
         *machine.isolation(settings),
         *machine.address(settings, running=running is not None),
         *https(settings, running=running is not None),
         *webhooks(settings),
+        *backups(settings, running=running is not None),
         *cluster(settings),
         *shared(settings),
     ]

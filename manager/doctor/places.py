@@ -11,12 +11,13 @@ from pathlib import Path
 
 import psutil
 
+from manager.credentials import FIRST_ADMIN, matches
 from manager.doctor.finding import OK, PROBLEM, WARNING, Finding
 from manager.gate import probe
 from manager.launcher.ownership import WAY_MODE
 from manager.settings import Settings
 from manager.states import HOLDS_PORT
-from manager.store import copies, newest_moment, peek_ports
+from manager.store import copies, newest_moment, password_hash_in, peek_ports
 from manager.store.database import latest_version, version_of
 
 LITTLE_DISK, NO_DISK = 10 << 30, 1 << 30
@@ -93,6 +94,13 @@ def database(settings: Settings) -> Iterator[Finding]:
         case = "ok" if version == latest_version() else "older"
         size = f"{path.stat().st_size / (1 << 20):.1f}"
         yield Finding("database", OK, case, {**told, "size": size})
+
+
+def first_password(settings: Settings) -> Iterator[Finding]:
+    """Look whether the printed password opens the first account."""
+    stored = password_hash_in(settings.database_path, FIRST_ADMIN[0])
+    known = bool(stored) and matches(stored, FIRST_ADMIN[1], known=True)
+    yield Finding("first_password", WARNING if known else OK, "known" if known else "ok")
 
 
 def clock(settings: Settings) -> Iterator[Finding]:

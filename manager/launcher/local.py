@@ -196,10 +196,10 @@ class LocalLauncher:
         except OSError:
             return None
 
-    def holders(self, launch_id: str, device: Path | None) -> builtins.list[int] | None:
+    def holders(self, launch_id: str, device: Path) -> builtins.list[int] | None:
         """List who has a device open and may have come from a launch whose tree is gone."""
         try:
-            found = offload(devices.openers, device) if device else []
+            found = offload(devices.openers, device)
             return offload(trees.suspects, self._run(launch_id), launch_id, found)
         except OSError:
             return None

@@ -135,11 +135,10 @@ class Launcher(Protocol):
             None where nobody can tell.
         """
 
-    def holders(self, launch_id: str, device: Path | None) -> builtins.list[int] | None:
+    def holders(self, launch_id: str, device: Path) -> builtins.list[int] | None:
         """List who still has a card's device node open where a launch ran that is gone.
 
-        Only those count that may have come from it. ``device`` is the node on the manager's
-        machine, None where that has none for this card: another machine may.
+        Only those count that may have come from it.
 
         Returns:
             Process ids on that machine; None where nobody can tell.

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from manager import cards
 from manager.cards import handles
@@ -21,6 +22,7 @@ from manager.cards.sampler import CARD_MEMORY, Sampler, left_behind
 from manager.errors import ManagerError, NotFound
 from manager.launcher.protocol import Launcher
 from manager.lifecycle.moves import Moves
+from manager.ports import PortRow
 from manager.records import Address, AuditEntry, Instance, Quarantined, User
 from manager.settings import Settings
 from manager.states import Event
@@ -198,6 +200,11 @@ class Quarantine:
         # Noted when it answered; one that never did may have got as far as listening.
         return row.address or self._launcher.address(row.launch_id or "")
 
+    def _card_file(self, row: PortRow) -> Path | None:
+        """Name the device node to look for in processes; of a card elsewhere its machine's own."""
+        kind = cards.kind_in_force(self._settings)
+        return handles.node(kind, row.device) if row.node is None else handles.any_of(kind)
+
     def _evidence(self, port: int, launch_id: str, address: Address | None) -> str | None:
         if address is not None:
             taken = self._launcher.taken(address)
@@ -206,15 +213,13 @@ class Quarantine:
             if taken:
                 return f"another program listens on port {address.port} of {address.host}"
         row = self._settings.row(port)
-        # Of a card elsewhere the launcher alone knows which one it was.
-        kind = cards.kind_in_force(self._settings)
-        path = handles.node(kind, row.device) if row.node is None else None
-        holders = self._launcher.holders(launch_id, path)
-        named = path or "its card"
-        if holders is None:
-            return f"nobody can tell who has {named} open"
-        if holders:
-            return f"{named} is still open in process {', '.join(map(str, holders))}"
+        path = self._card_file(row)
+        if path is not None:
+            holders = self._launcher.holders(launch_id, path)
+            if holders is None:
+                return f"nobody can tell who has {path} open"
+            if holders:
+                return f"{path} is still open in process {', '.join(map(str, holders))}"
         state = self._sampler.state(row.device)
         since = self._gone_at.get(launch_id, float("-inf"))
         return None if state is None else left_behind(state, since)

@@ -94,6 +94,22 @@ def schema_fits(path: Path) -> bool:
     return version_of(path) in (None, latest_version())
 
 
+def password_hash_in(path: Path, username: str) -> str:
+    """Give the stored hash of an account that may log in, else an empty text; changes nothing."""
+    connection = open_for_reading(path)
+    if connection is None:
+        return ""
+    try:
+        row = connection.execute(
+            "SELECT password_hash FROM users WHERE username = ? AND is_active", (username,)
+        ).fetchone()
+    except sqlite3.Error:
+        return ""
+    finally:
+        connection.close()
+    return str(row[0]) if row else ""
+
+
 def newest_launch(path: Path, username: str) -> str | None:
     """Give the id of a user's newest launch; changes nothing."""
     connection = open_for_reading(path)

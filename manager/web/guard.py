@@ -18,6 +18,7 @@ from typing import Any
 from flask import Flask, Response, current_app, g, request, session
 from flask_wtf.csrf import CSRFProtect  # type: ignore[import-untyped]
 
+from manager.answer_headers import HEADERS
 from manager.errors import (
     NotAuthenticated,
     NotPermitted,
@@ -73,30 +74,6 @@ ADMINS_ONLY = (
     "pages.admin",
     "pages.wall",
 )
-
-CONTENT_SECURITY_POLICY = "; ".join(
-    (
-        "default-src 'self'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' data:",
-        "connect-src 'self'",
-        "frame-ancestors 'none'",
-        "base-uri 'none'",
-        "form-action 'self'",
-        "object-src 'none'",
-    )
-)
-
-HEADERS: Mapping[str, str] = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    "X-Content-Type-Options": "nosniff",
-    # Not no-referrer: under that policy browsers send "Origin: null" with a form's POST
-    # (Fetch standard, "append a request Origin header"), and the login form must name its origin.
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
 
 
 def own_origin(settings: Settings, environ: Mapping[str, Any]) -> str:

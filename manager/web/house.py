@@ -36,11 +36,22 @@ OnChange = Callable[[frozenset[int], frozenset[int]], None]
 """Called with the ports and the user ids that changed; must return at once."""
 
 
+class FirstAdmin(Protocol):
+    """The first account."""
+
+    def is_known(self) -> bool:
+        """Tell whether the printed password opens it."""
+
+
 class Accounts(WithOwnSessions, WithPeople, WithSecondFactor, WithSignIns, Protocol):
     """Users, passwords and sessions."""
 
-    def login(self, username: str, password: str, address: str, /) -> tuple[User, str]:
-        """Check name and password and begin a session."""
+    def login(self, username: str, password: str, address: str, /, *named: str) -> tuple[User, str]:
+        """Check name and password and begin a session; ``named``: what proxies say of where."""
+
+    @property
+    def first_admin(self) -> FirstAdmin:
+        """The first account, until it has a password of its own."""
 
     def who(self, sid: str, address: str | None = None, /) -> User | None:
         """Say whose session this is, with the rights of a visitor at that address."""

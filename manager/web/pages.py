@@ -15,6 +15,7 @@ from manager.errors import (
     TooManyAttempts,
 )
 from manager.web import bodies, i18n, standing, usage, views
+from manager.web.behind import named_addresses
 from manager.web.cluster import machines_view
 from manager.web.doctor import doctor_view
 from manager.web.errors import status_of
@@ -108,6 +109,7 @@ def admin() -> ResponseReturnValue:
         use=usage.admin_view(house.manager, period.period, period.by),
         people=people_view(house.manager),
         doctor=doctor_view(),
+        first_password=house.manager.accounts.first_admin.is_known(),
         https=https_view(house.manager.settings),
     )
 
@@ -130,7 +132,7 @@ def login() -> ResponseReturnValue:
     username, password = request.form.get("username", ""), request.form.get("password", "")
     try:
         found, sid = services().manager.accounts.login(
-            username, password, request.remote_addr or ""
+            username, password, request.remote_addr or "", *named_addresses(request.environ)
         )
     except CodeRequired as error:
         services().go_half_way(error.ticket)

@@ -81,7 +81,7 @@ def bring_in(body: NewPeople) -> ResponseReturnValue:
     """
     house = services()
     manager = house.manager
-    table = runtime.offload(roster.look, body.table)
+    table = runtime.offload(roster.look, body.table, manager.settings.external_ip)
     no_rights_by_token(any(row.is_admin for row in table.rows))
     ports = [row.port for row in manager.settings.ports]
     problems = [*table.problems, *roster.misfits(table.rows, manager.accounts.users(), ports)]

@@ -10,7 +10,6 @@ import time
 from typing import Protocol
 
 from flask import Flask
-from werkzeug.serving import WSGIRequestHandler, make_server
 
 from manager import runtime
 from manager.crowd import Crowd
@@ -19,10 +18,12 @@ from manager.gate import page
 from manager.settings import Settings
 from manager.web.app import create_app
 from manager.web.behind import BehindCaddy
+from manager.web.headed import Headed
 from manager.web.house import Manager
 from manager.web.live import Live
 from manager.web.services import EXTENSION
 from manager.web.sockets import create_socketio
+from manager.web.threaded import MOST_THREADS, ThreadedHttpServer
 from manager.web.turnstile import Turnstile
 
 logger = logging.getLogger(__name__)
@@ -81,6 +82,7 @@ def serve(manager: Manager) -> Server:
     app.wsgi_app = Turnstile(app.wsgi_app, limit, socketio)  # type: ignore[method-assign]
     if behind_caddy:
         app.wsgi_app = BehindCaddy(app.wsgi_app, page.secret(settings))  # type: ignore[method-assign]
+    app.wsgi_app = Headed(app.wsgi_app)  # type: ignore[method-assign]
     live: Live = app.extensions[EXTENSION].live
     telling = threading.Thread(target=live.run, name="telling", daemon=True)
     telling.start()
@@ -129,12 +131,13 @@ def _url(settings: Settings, port: int) -> str:
 
 
 def _begin(listener: socket.socket, app: Flask, crowd: Crowd) -> HttpServer:
-    if runtime.mode() == "eventlet":
-        most = max_connections()
-        # With fewer descriptors than usual, one address must not have all of them either.
-        crowd.limit = min(crowd.limit, most // 2)
+    green = runtime.mode() == "eventlet"
+    most = max_connections() if green else min(max_connections(), MOST_THREADS)
+    # With fewer descriptors than usual, one address must not have all of them either.
+    crowd.limit = min(crowd.limit, most // 2)
+    if green:
         return runtime.GreenHttpServer(listener, app, most, crowd, NoRoom())
-    return ThreadedHttpServer(listener, app)
+    return ThreadedHttpServer(listener, app, most, crowd, NoRoom())
 
 
 def max_connections() -> int:
@@ -160,35 +163,3 @@ class NoRoom:
             logger.error(
                 "no connection can be taken: %s; raise the limit of open files", error.strerror
             )
-
-
-class _QuietHandler(WSGIRequestHandler):
-    """Werkzeug's handler without a line for each request; HTTP/1.1 for kept connections."""
-
-    protocol_version = "HTTP/1.1"
-
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Log nothing."""
-
-
-class ThreadedHttpServer:
-    """Werkzeug's threaded server: the way out of eventlet, and what the tests use."""
-
-    def __init__(self, listener: socket.socket, app: Flask) -> None:
-        """Begin to serve in a thread."""
-        host, port = "unix://", 0
-        if listener.family != socket.AF_UNIX:
-            host, port = listener.getsockname()[:2]
-        self._server = make_server(
-            host, port, app, threaded=True, request_handler=_QuietHandler, fd=listener.fileno()
-        )
-        # The server works on a duplicate of the descriptor.
-        listener.close()
-        self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
-        self._thread.start()
-
-    def stop(self, limit_s: float) -> None:
-        """Take no more requests; those under way go on in their threads."""
-        self._server.shutdown()
-        self._thread.join(limit_s)
-        self._server.server_close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 from flask import Flask, request, session
@@ -14,7 +15,7 @@ from manager.web.cookies import is_doubled
 from manager.web.guard import SESSION_KEY, own_origin
 from manager.web.house import Manager
 from manager.web.live import Live
-from manager.web.services import EXTENSION, Services
+from manager.web.services import EXTENSION
 from manager.web.views import Address
 
 NOT_AUTHENTICATED = "not_authenticated"
@@ -32,8 +33,7 @@ MAX_MESSAGE_BYTES = 4096
 
 def create_socketio(app: Flask, manager: Manager) -> SocketIO:
     """Join Socket.IO to the application and the live connections to Socket.IO."""
-    services: Services = app.extensions[EXTENSION]
-    live: Live = services.live
+    live: Live = app.extensions[EXTENSION].live
 
     def of_our_origin(origin: str | None, environ: dict[str, Any]) -> bool:
         return origin is not None and origin == own_origin(manager.settings, environ)
@@ -47,6 +47,7 @@ def create_socketio(app: Flask, manager: Manager) -> SocketIO:
         logger=_library_log(),
         engineio_logger=_library_log(),
     )
+    _limit_messages(socketio)
 
     @socketio.on("connect")
     def on_connect(_auth: object = None) -> None:
@@ -70,6 +71,18 @@ def create_socketio(app: Flask, manager: Manager) -> SocketIO:
     )
     manager.on_change(live.changed)
     return socketio
+
+
+def _limit_messages(socketio: SocketIO) -> None:
+    """Have no message be kept that is too long, in however many frames it comes.
+
+    Engine.IO looks at its length when all of it is there; eventlet's own websockets are limited by
+    ``green_http``.
+    """
+    if runtime.mode() == "threading":
+        engine: Any = socketio.server.eio  # type: ignore[attr-defined]
+        kind = partial(engine._async["websocket"], max_message_size=MAX_MESSAGE_BYTES)
+        engine._async = {**engine._async, "websocket": kind}
 
 
 def _library_log() -> logging.Logger:

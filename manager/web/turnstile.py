@@ -48,7 +48,9 @@ class Turnstile:
 
     def _too_many_live(self, environ: Environ, address: str) -> bool:
         limit, path = self._crowd.limit, str(environ.get("PATH_INFO"))
-        if not limit or not path.startswith(LIVE_PATH) or "sid=" in environ["QUERY_STRING"]:
+        # PEP 3333: it may be missing where there is none.
+        query = str(environ.get("QUERY_STRING", ""))
+        if not limit or not path.startswith(LIVE_PATH) or "sid=" in query:
             return False
         who = subscriber(address)
         known = [subscriber(str(one.get("REMOTE_ADDR"))) for one in list(self._live.values())]

@@ -97,7 +97,7 @@ def manager(settings: Settings, cluster: Cluster, gate: Gate) -> Iterator[House]
     with ExitStack() as stack:
         store = Store(settings.database_path, 2)
         stack.callback(store.close)
-        comfyui = ComfyUI(2, settings.data_dir)
+        comfyui = ComfyUI(2, settings.data_dir / AUTHORITY)
         stack.callback(comfyui.close)
         launcher = cluster.launcher()
         moves = Moves(settings, store, lambda ports, users: None)
@@ -348,7 +348,7 @@ def test_only_the_launch_itself_hears_the_secret(
     authority = theirs if who == "another authority" else ours
     pem = _pem(tmp_path, authority, "another" if who == "another launch" else "mine")
     row = settings.ports[0]
-    comfyui = ComfyUI(1, settings.data_dir)
+    comfyui = ComfyUI(1, settings.data_dir / AUTHORITY)
     with running_gate(settings) as gate, stranger(pem, tls=who != "no tls") as there:
         gate.apply({row.port: Opening(TOKEN, SECRET, upstream=str(there.address), owner=1)})
         cookie = [("Cookie", f"token_{row.port}={TOKEN}")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,7 +13,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -22,7 +22,7 @@ from manager.launcher.confine import NOT_CONFINED
 from manager.launcher.far import claims
 from manager.launcher.far.launcher import FarLauncher
 from manager.launcher.groups import Groups
-from manager.launcher.isolation import USER, Isolation
+from manager.launcher.isolation import SANDBOX, USER, Isolation
 from manager.launcher.protocol import LaunchSpec, Liveness, ProcessReport
 from tests.support.confined import OWN_ACCOUNT, python_for_all
 from tests.support.far import NODES, Cluster, cluster, left
@@ -243,11 +243,11 @@ def test_the_program_of_a_node_is_killed(house: Cluster) -> None:
     until(launcher, Liveness.GONE)
     wait_until(lambda: not with_marker(ONE), what="nothing is left")
     # Who has its card open now it could not say any more; another program on its node can.
-    assert launcher.holders(ONE, None) is None
+    assert launcher.holders(ONE, Path("/dev/null")) is None
 
     def told() -> bool:
         launcher.poll(ONE)
-        return launcher.holders(ONE, None) == []
+        return launcher.holders(ONE, Path("/dev/null")) == []
 
     wait_until(told, 40, "who has its card")
 
@@ -345,13 +345,16 @@ def test_storage_that_is_away_makes_nothing_gone(house: Cluster) -> None:
     until(launcher, Liveness.GONE)
 
 
-def _confined(house: Cluster, **more: Any) -> Isolation:
+def _confined(house: Cluster, level: str = USER) -> Isolation:
     house.data_dir.mkdir(parents=True, exist_ok=True)
-    return Isolation(USER, landlock.abi(), True, BASE, Groups(), house.data_dir, (), **more)
+    bwrap = shutil.which("bwrap") or ""
+    ours = (house.data_dir,)
+    return Isolation(level, landlock.abi(), True, BASE, Groups(), house.data_dir, ours, bwrap=bwrap)
 
 
-def test_an_account_of_its_own_on_the_node(house: Cluster) -> None:
-    launcher = house.launcher(isolation=_confined(house), python=PYTHON)
+@pytest.mark.parametrize("level", [USER, SANDBOX])
+def test_an_account_of_its_own_on_the_node(house: Cluster, level: str) -> None:
+    launcher = house.launcher(isolation=_confined(house, level), python=PYTHON)
     home = house.data_dir / "users" / "one"
     home.mkdir(parents=True)
     what = replace(

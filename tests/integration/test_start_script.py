@@ -233,7 +233,7 @@ def test_nothing_of_the_manager_holds_the_caller_s_output(stopped: Copy) -> None
     assert done.code == 0
 
 
-def test_started_used_backed_up_and_stopped_without_any_network(
+def test_started_used_backed_up_stopped_and_restored_without_any_network(
     stopped: Copy, tmp_path: Path
 ) -> None:
     words = [str(stopped.folder / "start_manager.sh"), str(stopped.manager_port), str(tmp_path)]
@@ -360,3 +360,47 @@ def test_a_package_that_is_not_the_one_that_was_tried_is_not_installed(bare_tree
 def test_status_and_stop_before_the_first_start(bare_tree: Copy) -> None:
     assert bare_tree.call("status").code == 3
     assert bare_tree.call("stop").code == 0
+
+
+def test_a_random_first_password_is_shown_once_and_kept_nowhere(stopped: Copy) -> None:
+    other = {
+        "FIRST_ADMIN_PASSWORD": "random",
+        "DATA_DIR": "other data",
+        "DATABASE_PATH": "other.db",
+        "LOG_PATH": "other.log",
+    }
+    words = [*venv_python(stopped), "serve"]
+    alone = subprocess.run(
+        words, env=stopped.env | other, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert alone.returncode == 2, "nobody is there to be shown it"
+    assert "first-admin" in alone.stderr
+
+    first = stopped.call("start", **other)
+    assert first.code == 0, first
+    try:
+        password = first.out.split("First login: admin / ")[1].split()[0]
+        again = stopped.call("start", **other)
+        kept = [
+            path
+            for path in stopped.folder.rglob("*")
+            if path.is_file() and not path.is_relative_to(stopped.folder / "venv")
+            if password.encode() in path.read_bytes()
+        ]
+        with requests.Session() as session:
+            session.headers["Origin"] = url = f"http://127.0.0.1:{stopped.manager_port}"
+            page = session.get(f"{url}/login", timeout=30).text
+            token = page.split('name="csrf-token" content="')[1].split('"')[0]
+            form = {"username": "admin", "password": password, "csrf_token": token}
+            answer = session.post(f"{url}/login", data=form, timeout=30)
+    finally:
+        ended = stopped.call("stop", **other)
+    assert ended.code == 0, ended
+    assert "admin123" not in first.out
+    assert password not in again.out
+    assert kept == []
+    assert answer.url.endswith("/password"), "it is taken, and another one asked for"
+
+
+def venv_python(copy: Copy) -> list[str]:
+    return [str(copy.folder / "venv" / "bin" / "python"), str(copy.folder / "comfyui_manager.py")]

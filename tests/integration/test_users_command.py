@@ -92,6 +92,9 @@ def test_a_lost_admin_password_is_replaced_with_nothing_running(manager: Manager
     made = password_in(said(manager, "reset-password", "admin"))
     given = said(manager, "reset-password", "bob", "--password-stdin", typed="piped in one\n")
     assert "piped in one" not in given
+    easy = said(manager, "reset-password", "bob", "--password-stdin", typed="Passw0rd99\n", code=1)
+    assert "tried first" in easy
+    assert "Passw0rd99" not in easy
     said(manager, "create", "ann")
     type_a_password(manager, "ann", "typed by hand")
     with manager:

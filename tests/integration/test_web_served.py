@@ -11,7 +11,9 @@ import pytest
 import websocket
 
 from manager import settings
+from manager.answer_headers import HEADERS
 from manager.errors import SettingsError
+from manager.web import assets
 from manager.web.serve import listen
 from tests.support.ports import free_port
 from tests.support.server import LOOPBACK, ManagerProcess
@@ -111,3 +113,82 @@ def test_an_address_of_another_machine_is_said(tmp_path: Path) -> None:
     environ = {"MANAGER_HOST": "192.0.2.1", "MANAGER_PORT": str(free_port())}
     with pytest.raises(SettingsError, match=r"192\.0\.2\.1"):
         listen(settings.load(environ, root=tmp_path))
+
+
+def asked(manager: ManagerProcess, *pieces: bytes) -> tuple[bytes, str]:
+    """Send bytes as nobody's browser would; give the status line and the head in lower case."""
+    with socket.create_connection((LOOPBACK, manager.port), 20) as opened:
+        for piece in pieces:
+            opened.sendall(piece)
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            if not (more := opened.recv(65_536)):
+                break
+            answer += more
+    head = answer.partition(b"\r\n\r\n")[0]
+    return head.split(b"\r\n")[0], head.decode("latin-1").lower()
+
+
+HEAD = b"Host: x\r\nConnection: close\r\n\r\n"
+ANSWERS = {
+    "a page": (b"GET /login HTTP/1.1\r\n" + HEAD, b" 200 "),
+    "led elsewhere": (b"GET / HTTP/1.1\r\n" + HEAD, b" 302 "),
+    "an error page": (b"GET /nothing HTTP/1.1\r\n" + HEAD, b" 404 "),
+    "a refusal of the API": (b"GET /api/nothing HTTP/1.1\r\n" + HEAD, b" 404 "),
+    "no own page": (b"POST /login HTTP/1.1\r\nContent-Length: 0\r\n" + HEAD, b" 403 "),
+    "a script": (f"GET {assets.address()}/js/lib/api.js HTTP/1.1\r\n".encode() + HEAD, b" 200 "),
+    "an own method": (b"BREW /login HTTP/1.1\r\n" + HEAD, b" 403 "),
+    "Socket.IO, nonsense": (b"GET /socket.io/ HTTP/1.1\r\n" + HEAD, b" 400 "),
+    "Socket.IO, a foreign page": (
+        b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nOrigin: http://evil.test\r\n" + HEAD,
+        b" 400 ",
+    ),
+    "Socket.IO, the first packet": (
+        b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nOrigin: http://x\r\n" + HEAD,
+        b" 200 ",
+    ),
+    "no request": (b"nonsense\r\n\r\n", b" 400 "),
+    "no version": (b"GET /login\r\n\r\n", b" 200 "),
+    "no version of HTTP": (b"GET / HTTP/x\r\n" + HEAD, b" 400 "),
+    "a version to come": (b"GET / HTTP/9.0\r\n" + HEAD, b" 505 "),
+    "an address without an end": (b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n" + HEAD, b" 414 "),
+}
+EVENTLETS = {
+    "a length that is none": (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n" + HEAD, b" 400 "),
+    "two lengths": (
+        b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n" + HEAD,
+        b" 400 ",
+    ),
+    "a line without an end": (b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000 + b"\r\n\r\n", b" 400 "),
+    "a head without an end": (
+        b"GET / HTTP/1.1\r\n" + b"X: %s\r\n" % (b"x" * 7_000) * 12 + b"\r\n",
+        b" 400 ",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", [*ANSWERS, *EVENTLETS])
+def test_every_kind_of_answer_carries_the_headers(manager: ManagerProcess, kind: str) -> None:
+    if kind in EVENTLETS and manager.env["ASYNC_MODE"] != "eventlet":
+        pytest.skip("Werkzeug's server hands this on, as a request like any other")
+    sent, status = (ANSWERS | EVENTLETS)[kind]
+    line, head = asked(manager, sent)
+    assert status in line + b" ", line
+    for name, value in HEADERS.items():
+        assert head.count(f"\r\n{name}: {value}".lower()) == 1, (name, head)
+
+
+def test_who_is_one_too_many_is_told_so_with_the_headers(tmp_path: Path) -> None:
+    settings_of_few = {"CONNECTIONS_PER_ADDRESS": "2"}
+    with (
+        ManagerProcess(tmp_path, settings=settings_of_few) as manager,
+        socket.create_connection((LOOPBACK, manager.port), 20) as one,
+        socket.create_connection((LOOPBACK, manager.port), 20) as other,
+    ):
+        # Both are in once they are answered.
+        for opened in (one, other):
+            opened.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert opened.recv(64).startswith(b"HTTP/1.1 200")
+        line, head = asked(manager)
+    assert b" 503 " in line
+    assert all(f"{name}: {value}".lower() in head for name, value in HEADERS.items())

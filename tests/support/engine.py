@@ -115,8 +115,8 @@ class Engine:
             knocking.settimeout(1)
             return knocking.connect_ex((address.host, address.port)) == 0
 
-    def holders(self, launch_id: str, device: Path | None) -> builtins.list[int] | None:
-        return [] if device is None else None
+    def holders(self, launch_id: str, device: Path) -> builtins.list[int] | None:
+        return None
 
     def list(self) -> builtins.list[str] | None:
         if self.dumb:

@@ -87,8 +87,8 @@ class Launcher:
     def taken(self, address: Address) -> bool | None:
         return self.stranger
 
-    def holders(self, launch_id: str, device: Path | None) -> builtins.list[int] | None:
-        return sorted(openers(device)) if device else []
+    def holders(self, launch_id: str, device: Path) -> builtins.list[int] | None:
+        return sorted(openers(device))
 
     def list(self) -> builtins.list[str] | None:
         if self.silent:

@@ -179,6 +179,15 @@ class OwnSessions:
         self.accounts.end_sessions(owner.id, keep=session_id)
 
 
+class FirstAdmin:
+    """The first account."""
+
+    known = False
+
+    def is_known(self) -> bool:
+        return self.known
+
+
 class Accounts:
     """Accounts and sessions in memory; everybody's password is ``PASSWORD``."""
 
@@ -190,6 +199,7 @@ class Accounts:
         self.people = People(self)
         self.second_factor = SecondFactors(self, PASSWORD)
         self.second_factor_required = False
+        self.first_admin = FirstAdmin()
         self.sign_ins = SignIns(self)
         self.sign_in_tried = self.sign_ins.tried
         self.password_changes: list[tuple[str, str, str]] = []
@@ -198,7 +208,7 @@ class Accounts:
         self.all[user_id] = user(user_id, username, **changes)
         return self.all[user_id]
 
-    def login(self, username: str, password: str, address: str) -> tuple[User, str]:
+    def login(self, username: str, password: str, address: str, *named: str) -> tuple[User, str]:
         if self.throttled:
             raise TooManyAttempts("slow down", retry_after=17)
         found = next((u for u in self.all.values() if u.username == username), None)

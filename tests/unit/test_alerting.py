@@ -35,7 +35,7 @@ class Teller:
     """A manager's alerting, with a webhook that keeps what it is told."""
 
     def __init__(self, house: House) -> None:
-        self.house, self.disk = house, Disk()
+        self.house, self.disk, self.backup_problem = house, Disk(), ""
         hook = Hook("ops", "generic", "http://x", "", "en", frozenset(EVENTS))
         self.delivery = Delivery(hook)
         gate: Any = house.gate
@@ -50,6 +50,7 @@ class Teller:
             [self.delivery],
             translate,
             unclean=False,
+            backup_problem=lambda: self.backup_problem,
             clock=house.clock,
             monotonic=house.monotonic,
         )
@@ -156,6 +157,15 @@ def test_gate_and_disk_and_another_manager(house: House, teller: Teller) -> None
     house.gate.running = True
     again.look()
     assert again.look(60) == [("gate_down", "", True)]
+
+
+def test_a_backup_that_failed_and_one_that_did_not(house: House, teller: Teller) -> None:
+    assert teller.look() == []
+    teller.backup_problem = "the command ended with 1: no room"
+    assert teller.look() == [("backup_failed", "", False)]
+    assert teller.look(60) == []
+    teller.backup_problem = ""
+    assert teller.look() == [("backup_failed", "", True)]
 
 
 def test_a_database_that_cannot_be_read_ends_nothing(house: House, teller: Teller) -> None:

@@ -136,6 +136,9 @@ def test_gate_and_certificate() -> None:
     told = house.alerts.active[0]
     assert told.numbers == {"days": 20}
     assert house.look(certificate_left=90 * 86_400.0) == [("certificate_ends", "", True)]
+    assert house.look(backup_problem="no room") == [("backup_failed", "", False)]
+    assert house.look(60, backup_problem="still no room") == []
+    assert house.look(60) == [("backup_failed", "", True)]
 
 
 def test_another_manager_tells_only_the_end() -> None:
@@ -150,4 +153,4 @@ def test_another_manager_tells_only_the_end() -> None:
 
 def test_what_is_set_to_0_is_never_told() -> None:
     seen = observe(dataclasses.replace(QUIET, full=True, line=99), Thresholds(0.0, 0, 0), [])
-    assert {one.event for one in seen} == {"gate_down"}
+    assert {one.event for one in seen} == {"gate_down", "backup_failed"}

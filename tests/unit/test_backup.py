@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import stat
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -224,6 +225,26 @@ def test_the_oldest_generated_backups_go(site: Site, tmp_path: Path) -> None:
         "mine.tar.gz",
         made.path.name,
     }
+
+
+def test_the_one_just_made_stays_whatever_the_clock_says(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "comfyui-manager-29990101-000000.tar.gz").touch()
+    made = make.make(site.settings, tmp_path, keep=1)
+    assert [path.name for path in made.removed] == ["comfyui-manager-29990101-000000.tar.gz"]
+    assert list(tmp_path.glob("*.tar.gz")) == [made.path]
+
+
+def test_what_a_killed_backup_left_goes_with_a_later_one(site: Site, tmp_path: Path) -> None:
+    draft = tmp_path / ".comfyui-manager-20200101-000000.tar.gz.123"
+    copy = site.settings.data_dir / f"{make.DRAFTS}abc"
+    for age, stays in ((make.LEFT_S - 60, True), (make.LEFT_S + 60, False)):
+        copy.mkdir(exist_ok=True)
+        (copy / "database").touch()
+        draft.touch()
+        for path in (draft, copy):
+            os.utime(path, (time.time() - age,) * 2)
+        make.make(site.settings, tmp_path / f"{stays}.tar.gz")
+        assert (draft.exists(), copy.exists()) == (stays, stays)
 
 
 def test_a_file_that_is_there_is_not_written_over(site: Site, tmp_path: Path) -> None:

@@ -83,3 +83,10 @@ def test_the_bill_of_materials_is_up_to_date_and_valid() -> None:
     assert text == sbom.render(), "run: venv/bin/python -m tests.support.sbom"
     validator = make_schemabased_validator(OutputFormat.JSON, SchemaVersion.V1_6)
     assert validator.validate_str(text) is None
+
+
+def test_the_tests_ask_what_is_known_against_it() -> None:
+    script = (ROOT / "start_manager.sh").read_text(encoding="utf-8")
+    (step,) = re.findall(r"run_tests\(\) \{.*?^\}", script, re.DOTALL | re.MULTILINE)
+    assert '"$PY" -m tests.support.audit' in step[: step.index("-m pytest")]
+    assert "set -euo pipefail" in script

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from manager.answer_headers import HEADERS
 from manager.web import assets
-from manager.web.guard import HEADERS
 from tests.support.routes import CHANGING, KNOWN, ROUTES, VISITORS
 from tests.support.web import ORIGIN, Site
 

@@ -230,7 +230,7 @@ class FarLauncher:
         except OSError:
             return None
 
-    def holders(self, launch_id: str, device: Path | None) -> builtins.list[int] | None:
+    def holders(self, launch_id: str, device: Path) -> builtins.list[int] | None:
         """List who had a launch's cards open on its node when it ended, by that node's numbers.
 
         ``device`` is not looked at: which card it was, the engine chose.
