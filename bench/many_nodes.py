@@ -322,6 +322,12 @@ def measured(nodes: int, options: argparse.Namespace) -> Found:
     return found
 
 
+def _size(name: str, found: Found, nodes: int) -> float:
+    """Say how large a size is for a number: of Caddy and the watch as large as they were asked."""
+    count = {"Caddy": "Caddy: rows", "watch": "watch: instances"}.get(name.partition(":")[0])
+    return found.get(count, 1.0) if count else float(nodes)
+
+
 def main() -> None:
     """Measure and print."""
     options = arguments()
@@ -342,7 +348,8 @@ def main() -> None:
             if value is None:
                 cells.append(f"{'–':>18}")
                 continue
-            ratio = value / first / (nodes / least) if first else float("nan")
+            times = _size(name, found, nodes) / _size(name, sizes[least], least)
+            ratio = value / first / times if first else float("nan")
             cells.append(f"{value:11.1f} ({ratio:4.2f})")
         print(f"{name:32}" + "".join(cells), flush=True)
 
