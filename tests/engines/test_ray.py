@@ -16,7 +16,7 @@ from tests.engines.jobs import HOLD, LIMIT_S, job_of, report, state, told, wait_
 from tests.support.ray_cluster import RayCluster, ray_cluster
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 GIVES_UP_S = 20
 """Ray's own patience with a job that waits, instead of 15 minutes."""

@@ -17,7 +17,7 @@ from tests.engines.jobs import HOLD, LIMIT_S, ended, job_of, report, state, told
 from tests.support.slurm_cluster import SlurmCluster, slurm_cluster
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

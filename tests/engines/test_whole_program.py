@@ -20,6 +20,7 @@ from tests.support.chaos import JOB, row_of
 from tests.support.client import Client, Workspace, first_admin, new_user
 from tests.support.ray_cluster import NODES, RayCluster, ray_cluster
 from tests.support.server import ManagerProcess
+from tests.support.slurm_cluster import SlurmCluster
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
@@ -28,7 +29,6 @@ ONE, TWO = NODES
 LONG_S = 180.0
 
 SETTINGS = {
-    "LAUNCHER": "ray",
     "CARD_KIND": "ascend",
     "CLUSTER_PYTHON": sys.executable,
     "COMFYUI_ARGS": "--demo-zero-boot",
@@ -43,11 +43,12 @@ Json = dict[str, Any]
 class House:
     """A manager of two machines with its admin and users: a and b share a row, c has any."""
 
-    def __init__(self, folder: Path, ray: RayCluster, stack: ExitStack, **settings: str) -> None:
-        self.ray = ray
-        told = {"RAY_ADDRESS": ray.address, "RAY_TOKEN_FILE": str(ray.token_file)}
-        self.manager = ManagerProcess(folder, rows=3, settings={**SETTINGS, **told, **settings})
-        rows = zip(self.manager.env["PORTS"].split(","), (ONE, TWO, "any"), strict=True)
+    def __init__(
+        self, folder: Path, engine: RayCluster | SlurmCluster, stack: ExitStack, **settings: str
+    ) -> None:
+        told = {**SETTINGS, **engine.settings(), **settings}
+        self.manager = ManagerProcess(folder, rows=3, settings=told)
+        rows = zip(self.manager.env["PORTS"].split(","), (*engine.nodes, "any"), strict=True)
         self.manager.env["PORTS"] = ",".join(f"{row}::::{node}" for row, node in rows)
         stack.enter_context(self.manager)
         self.admin = stack.enter_context(first_admin(self.manager))

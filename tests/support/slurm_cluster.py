@@ -12,6 +12,7 @@ import secrets
 import shutil
 import socket
 import stat
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -109,6 +110,10 @@ class SlurmCluster:
     def engine(self, mark: str = "ours") -> SlurmEngine:
         return SlurmEngine(mark, gres="gpu", kind="ascend", environ=self.environ)
 
+    def settings(self) -> dict[str, str]:
+        """Give what a manager needs to use it."""
+        return {"LAUNCHER": "slurm", "SLURM_GRES": "gpu", "SLURM_CONF": str(self._conf)}
+
     def begin(self) -> None:
         """Begin all of it, and wait until both machines are there."""
         files = {"socket": "munge/socket", "key-file": "key", "pid-file": "munged.pid"}
@@ -130,8 +135,13 @@ class SlurmCluster:
         self.machines[node] = self._begin("slurmd", "-D", "-N", node, "-f", str(self._conf))
 
     def wait_until_saved(self) -> None:
-        """Wait until the controller has written down how its jobs are."""
+        """Wait until the controller has written down how its jobs are.
+
+        It does so some seconds after a change, so it is given one.
+        """
         saved, now = self._folder / "state" / "job_state", time.time()
+        words = ["sbatch", "--wrap=true", "--output=/dev/null", "--chdir=/"]
+        subprocess.run(words, env=self.environ, check=True, capture_output=True, timeout=60)
         wait_until(
             lambda: saved.exists() and saved.stat().st_mtime > now, BEGIN_S, "its state is saved"
         )

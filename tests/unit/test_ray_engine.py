@@ -71,6 +71,7 @@ NONSENSE: dict[str, Answer] = {
     "no list": said({"jobs": []}),
     "a list of nonsense": said([1, None]),
     "half an answer": raw(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[{}"),
+    "the end is missing": raw(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[]"),
     "half a head": raw(b"HTTP/1.1 200 O"),
     "no HTTP": raw(b"SSH-2.0-OpenSSH_9.2\r\n"),
     "nothing": raw(b""),
@@ -256,6 +257,7 @@ def test_one_that_had_begun_was_cancelled_or_whose_wish_is_unknown_is_not(
         given_up(driver_node_id="ab"),
         {**given_up(), "metadata": {words.MARK: "ours"}},
         {**given_up(), "metadata": {words.MARK: "ours", words.ASKED: "["}},
+        {**given_up(), "metadata": {words.MARK: "ours", words.ASKED: "[]"}},
         {**given_up(), "error_type": "JOB_SUPERVISOR_ACTOR_DIED"},
     ):
         head.asked.clear()
@@ -263,8 +265,10 @@ def test_one_that_had_begun_was_cancelled_or_whose_wish_is_unknown_is_not(
         assert (engine.look() or {})[JOB.name].state is JobState.ENDED
         assert len(head.asked) == 1
     engine.cancel(JOB.name, force=False)
+    head.asked.clear()
     head.answers = [said([given_up()])]
     assert (engine.look() or {})[JOB.name].state is JobState.ENDED
+    assert len(head.asked) == 1
 
 
 def test_one_that_cannot_be_handed_in_again_has_ended(head: FakeHead, engine: RayEngine) -> None:
@@ -320,7 +324,12 @@ def test_nodes_are_read_with_what_is_in_use() -> None:
 def test_a_machine_that_came_back_is_not_told_of_as_dead() -> None:
     dead = node("10.0.0.1", state="DEAD", start_time_ms=1)
     alive = node("10.0.0.1", start_time_ms=2)
-    for states in (listed(dead, alive), listed(alive, dead)):
+    unsure = (
+        node("10.0.0.1", state="DEAD", start_time_ms=None),
+        node("10.0.0.1", start_time_ms=None),
+    )
+    orders = (listed(dead, alive), listed(alive, dead), listed(*unsure), listed(*unsure[::-1]))
+    for states in orders:
         found = words.nodes(states, None)
         assert found is not None
         assert [one.alive for one in found] == [True]

@@ -184,9 +184,9 @@ def fakes(tmp_path: Path) -> Fakes:
             path = folder / name
             path.write_text(f"#!/bin/sh\n{scripts.get(name, 'exit 0')}\n")
             path.chmod(0o755)
-        path = {"PATH": f"{folder}:/usr/bin:/bin"}
-        engine = SlurmEngine("ours", environ=path)
-        engine._tools = tools.Tools(path, limit_s=0.5)
+        env = {"PATH": f"{folder}:/usr/bin:/bin"}
+        engine = SlurmEngine("ours", environ=env)
+        engine._tools = tools.Tools(env, limit_s=0.5)
         return engine
 
     return make
@@ -203,7 +203,6 @@ def job(tmp_path: Path) -> Job:
     [
         "sleep 30",
         "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1",
-        "exec yes",
     ],
 )
 def test_who_does_not_answer_says_nothing(fakes: Fakes, tmp_path: Path, script: str) -> None:
@@ -217,6 +216,13 @@ def test_who_does_not_answer_says_nothing(fakes: Fakes, tmp_path: Path, script: 
     with pytest.raises(EngineSilent):
         engine.submit(job(tmp_path))
     assert not (tmp_path / "job" / RECEIPT).exists()
+
+
+def test_an_endless_list_is_not_read_to_its_end(fakes: Fakes) -> None:
+    engine = fakes(squeue="exec yes")
+    engine._tools._limit_s = 60.0
+    assert engine.look() is None
+    assert engine.problem == "squeue printed more than 16 MiB"
 
 
 def test_commands_that_are_not_there_are_named(tmp_path: Path) -> None:
