@@ -278,6 +278,30 @@ def test_both_are_killed_and_the_next_on_that_node_ends_the_rest(house: Cluster)
     wait_until(lambda: not with_marker(ONE), what="nothing is left")
 
 
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_a_node_that_never_comes_back_is_given_up_by_hand_alone(
+    house: Cluster, forgotten: bool
+) -> None:
+    launcher = house.launcher()
+    launcher.start(one())
+    up(house, launcher)
+    wait_until(lambda: launcher.activity(ONE), what="beats that change")
+    programs = [psutil.Process(pid) for pid in (house.pid(ONE), house.supervisor(ONE))]
+    for program in programs:
+        program.suspend()
+    until(launcher, Liveness.UNKNOWN)
+    (house.runs_dir / ONE / "gone").touch()
+    until(launcher, Liveness.GONE)
+    # Who has its card nobody can tell.
+    assert launcher.holders(ONE, Path("/dev/null")) is None
+    if forgotten:
+        assert launcher.prune(0) == 1
+    # It comes back all the same: its place is somebody else's by now.
+    for program in programs:
+        program.resume()
+    wait_until(lambda: not with_marker(ONE), 40, "it has ended")
+
+
 def test_the_engines_daemon_dies(house: Cluster) -> None:
     launcher = house.launcher()
     launcher.start(one(*DEAF))

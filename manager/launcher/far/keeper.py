@@ -16,6 +16,11 @@ from manager.launcher.run_dir import RunDir
 ACTIVITY_S = 3.0
 """Between two looks at what the tree has done: each walks the whole of /proc."""
 
+MARK = ".storage"
+"""By this file the storage is known to be there; see ``known.py``."""
+
+MISSED_S = 10.0
+
 _NUMBERS = re.compile(r"[0-9]+(,[0-9]+)*")
 
 
@@ -34,13 +39,38 @@ class Keeper:
         self._count = 0
         self._activity: dict[str, object] = {}
         self._activity_at = 0.0
+        self._missed_at = 0.0
 
     def order(self) -> str:
-        """Read what the manager asks for; empty where nothing is or nobody can tell."""
+        """Read what the manager asks for; empty where nothing is or nobody can tell.
+
+        A launch that people gave up while its machine was away has its place given to others: it
+        is to be killed.
+        """
         try:
+            if self._given_up():
+                return "kill"
             return (self.run.path / "order").read_text(encoding="ascii").strip()
         except (OSError, ValueError):
             return ""
+
+    def _given_up(self) -> bool:
+        """Tell whether the launch counts as gone, or was forgotten by then.
+
+        Its folder is missing only where the storage is surely there, and for a while.
+
+        Raises:
+            OSError: nobody can tell.
+        """
+        path = self.run.path
+        if _is_there(path):
+            self._missed_at = 0.0
+            return _is_there(path / "gone")
+        now = time.monotonic()
+        if not _is_there(path.parent / MARK):
+            return False
+        self._missed_at = self._missed_at or now
+        return now - self._missed_at >= MISSED_S
 
     def beat(self) -> None:
         """Tell that this program lives, and what it sees."""
@@ -103,14 +133,21 @@ class Keeper:
             notes.write_file(
                 str(self.run.path / "exit"), json.dumps({"code": code, "reason": plain}) + "\n"
             )
-        # It matters: a full disk empties, a share comes back.
-        while True:
+        # It matters: a full disk empties, a share comes back. Not of one that was forgotten.
+        while not self._forgotten():
             try:
                 notes.write_file(str(self.run.path / "gone"), "gone\n")
             except OSError:  # noqa: PERF203
                 time.sleep(1.0)
             else:
                 return
+
+    def _forgotten(self) -> bool:
+        path = self.run.path
+        try:
+            return not _is_there(path) and _is_there(path.parent / MARK)
+        except OSError:
+            return False
 
     def end(self) -> bool:
         """Tell who has the launch's cards open after its end, and whether anybody has."""
@@ -137,3 +174,16 @@ class Keeper:
     def _write(self, name: str, told: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):
             notes.write_file(str(self.run.path / name), json.dumps(told) + "\n")
+
+
+def _is_there(path: Path) -> bool:
+    """Tell whether there is such a file.
+
+    Raises:
+        OSError: nobody can tell.
+    """
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    return True

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from manager.launcher import runs
 from manager.launcher.far.files import FarRun
+from manager.launcher.far.keeper import MARK
 
-MARK = ".storage"
 _MARK = re.compile(r"[0-9a-f]{32}\n?")
 
 

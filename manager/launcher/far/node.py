@@ -28,7 +28,8 @@ then the launch is *unknown*, and its place nobody's.
 
 **When the storage is away** the tree works on: nobody can tell the user's work from a manager's
 order then, and a beat that does not come makes a launch unknown, never gone. The engine's signals
-are obeyed all the same.
+are obeyed all the same. Only a launch that was given up meanwhile, by people who said that its
+machine was off for good, is ended when the storage is back: its place may be somebody else's.
 """
 
 from __future__ import annotations
