@@ -5,7 +5,8 @@
 There are no machines: the engine is what Ray's head says, as text, of so many nodes and jobs. All
 the rest is real: the settings, the database, the pages as the program makes them, the file of the
 gates, and a Caddy that takes it. Every card is held by somebody. For each size a process of its
-own prints times, sizes, and how many times as much that is for each card as with the fewest
+own prints processor times (real ones of Caddy and the watch), sizes, and how many times as much
+that is for each card as with the fewest
 machines, which is what another machine can be compared by: 1.0 grows as the cluster does.
 
 ``watch`` is the longest: ``bench.watch_cost`` of as many instances as its machine has open files
@@ -35,13 +36,13 @@ if TYPE_CHECKING:
     from manager.store import Tables
 
 ROUNDS = 5
-PATIENCE_S = 150.0
+PATIENCE_S = 180.0
 """For a size; what is not ready by then is said to be so."""
 
 MOST_WATCHED = 2000
 """Instances that stand-ins answer for: two descriptors each in two processes."""
 
-MOST_SERVED = 800
+MOST_SERVED = 200
 """Rows of which Caddy is asked: with more a change takes longer than anybody waits."""
 
 Found = dict[str, float]
@@ -59,12 +60,12 @@ def arguments() -> argparse.Namespace:
 
 
 def median_ms(work: Callable[[], object], rounds: int = ROUNDS) -> float:
-    """Give the median time of some rounds, in milliseconds."""
+    """Give the median of some rounds' processor time, in ms: others' work does not count."""
     times = []
     for _ in range(rounds):
-        begin = time.monotonic()
+        begin = time.process_time()
         work()
-        times.append((time.monotonic() - begin) * 1000)
+        times.append((time.process_time() - begin) * 1000)
     return statistics.median(times)
 
 
@@ -215,9 +216,9 @@ def pages(folder: Path, of: Settings, environ: dict[str, str], found: Found) -> 
     found["overview: what differs, ms"] = median_ms(lambda: difference(before, after), 3)
     found["overview: what differs, KiB"] = len(json.dumps(difference(before, after))) / 1024
     visitor = site.visitor("admin")
-    begin = time.monotonic()
+    begin = time.process_time()
     page = visitor.get("/admin").data
-    found["admins' page, ms"] = (time.monotonic() - begin) * 1000
+    found["admins' page, ms"] = (time.process_time() - begin) * 1000
     found["admins' page, KiB"] = len(page) / 1024
     found["admins' page, packed KiB"] = len(gzip.compress(page, 6)) / 1024
 
@@ -247,9 +248,9 @@ def caddy(folder: Path, rows: int, found: Found) -> None:
     begin = time.monotonic()
     with running_gate(of) as gate:
         found["Caddy: start, ms"] = (time.monotonic() - begin) * 1000
-        found["Caddy: a change, ms"] = median_ms(
-            lambda: gate.apply({last: opening(last, new_token())}), 3
-        )
+        begin = time.monotonic()
+        gate.apply({last: opening(last, new_token())})
+        found["Caddy: a change, ms"] = (time.monotonic() - begin) * 1000
         status = Path(f"/proc/{gate.watch().pid}/status").read_text()
         rss = next(line for line in status.splitlines() if line.startswith("VmRSS"))
         found["Caddy: memory, MiB"] = int(rss.split()[1]) / 1024
@@ -282,6 +283,7 @@ def watch(instances: int) -> Found:
 def one(options: argparse.Namespace) -> None:
     """Measure one size and print it as a line of JSON."""
     from manager import settings
+    from manager.errors import GateFailed
 
     (nodes,), cards = options.nodes, options.cards
     found: Found = {}
@@ -297,7 +299,10 @@ def one(options: argparse.Namespace) -> None:
         pages(folder / "pages", of, environ, found)
         print(json.dumps(found), flush=True)
         if not options.no_caddy:
-            caddy(folder / "caddy", min(nodes * cards, MOST_SERVED), found)
+            try:
+                caddy(folder / "caddy", min(nodes * cards, MOST_SERVED), found)
+            except GateFailed as error:
+                print(f"{nodes} nodes: {error}", file=sys.stderr)
     if not options.no_watch:
         found |= watch(min(nodes * cards, MOST_WATCHED))
     print(json.dumps(found), flush=True)
@@ -315,6 +320,12 @@ def measured(nodes: int, options: argparse.Namespace) -> Found:
         lines = (late.stdout or b"").splitlines()
     found: Found = json.loads(lines[-1]) if lines else {}
     return found
+
+
+def _size(name: str, found: Found, nodes: int) -> float:
+    """Say how large a size is for a number: of Caddy and the watch as large as they were asked."""
+    count = {"Caddy": "Caddy: rows", "watch": "watch: instances"}.get(name.partition(":")[0])
+    return found.get(count, 1.0) if count else float(nodes)
 
 
 def main() -> None:
@@ -337,7 +348,8 @@ def main() -> None:
             if value is None:
                 cells.append(f"{'–':>18}")
                 continue
-            ratio = value / first / (nodes / least) if first else float("nan")
+            times = _size(name, found, nodes) / _size(name, sizes[least], least)
+            ratio = value / first / times if first else float("nan")
             cells.append(f"{value:11.1f} ({ratio:4.2f})")
         print(f"{name:32}" + "".join(cells), flush=True)
 

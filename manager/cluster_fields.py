@@ -87,7 +87,7 @@ class ClusterFields:
     cluster_python: str = setting(
         Text(),
         "",
-        "With LAUNCHER ray or slurm: Python 3.10 or newer that runs the manager's part on the "
+        "With LAUNCHER ray or slurm: Python 3.9 or newer that runs the manager's part on the "
         "other machines. Empty: python3 there.",
     )
     ray_address: str = setting(

@@ -51,10 +51,10 @@ class Ends:
         """Say why a launch could not begin."""
         return {"fault": str(error), **reasons.of_refusal(error).columns()}
 
-    def overdue(self, row: Instance, seconds: int, gate_problem: str | None) -> Columns:
-        """Say why a start took too long: because of the gate, or ComfyUI did not answer."""
-        if gate_problem:
-            return {"fault": gate_problem, **Reason(reasons.REFUSED, gate_problem).columns()}
+    def overdue(self, row: Instance, seconds: int, problem: str | None) -> Columns:
+        """Say why a start took too long: ``problem`` of gate or engine, or ComfyUI's silence."""
+        if problem:
+            return {"fault": problem, **Reason(reasons.REFUSED, problem).columns()}
         text = f"no answer within {seconds} s\n{self.last_output(row)}"
         return {"fault": text, **Reason(reasons.NO_ANSWER).columns()}
 

@@ -51,3 +51,12 @@ def ready_at(
 def waiting_stage(report: ProcessReport) -> str:
     """Name the stage of a starting instance that is not ready."""
     return "queued" if report.liveness is Liveness.QUEUED else "loading"
+
+
+def not_begun(report: ProcessReport) -> str | None:
+    """Say why nothing of a launch could answer so far; None where something of it runs."""
+    if report.liveness is Liveness.QUEUED:
+        return "no machine of the cluster had a free card for it in time"
+    if report.liveness is Liveness.UNKNOWN:
+        return "nobody could tell whether it has begun: the engine of the cluster does not say"
+    return None

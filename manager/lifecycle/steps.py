@@ -28,7 +28,7 @@ from manager.lifecycle.limits import Limits
 from manager.lifecycle.moves import Moves
 from manager.lifecycle.parting import Parting
 from manager.lifecycle.quarantine import Quarantine
-from manager.lifecycle.readiness import ready_at, waiting_stage
+from manager.lifecycle.readiness import not_begun, ready_at, waiting_stage
 from manager.lifecycle.reservations import Reservations
 from manager.lifecycle.reviver import Reviver
 from manager.lifecycle.unfinished import Keeper
@@ -146,8 +146,8 @@ class Steps:
             self._moves.move(row, Event.STOP, self.stopping(row, "launch_failed", fault))
             return "ending"
         if stage != "ready" and self.deadlines.over(row, self._settings.start_timeout):
-            gate_problem = self._gate_problems.get(launch_id)
-            fault = self.ends.overdue(row, self._settings.start_timeout, gate_problem)
+            problem = self._gate_problems.get(launch_id) or not_begun(report)
+            fault = self.ends.overdue(row, self._settings.start_timeout, problem)
             self._moves.move(row, Event.OVERDUE, self.stopping(row, "overdue", fault))
             return "ending"
         return stage

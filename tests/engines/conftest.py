@@ -41,8 +41,8 @@ KINDS: dict[str, Any] = {"process": process_cluster, "ray": ray_cluster, "slurm"
     scope="module",
     params=[
         "process",
-        pytest.param("ray", marks=pytest.mark.ray),
-        pytest.param("slurm", marks=pytest.mark.slurm),
+        pytest.param("ray", marks=[pytest.mark.ray, pytest.mark.timeout(900)]),
+        pytest.param("slurm", marks=[pytest.mark.slurm, pytest.mark.timeout(900)]),
     ],
 )
 def cluster(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from manager.errors import EngineSilent, LaunchFailed, SettingsError
+from manager.errors import EngineSilent, LaunchFailed
 from manager.launcher.engine import JobState
 from manager.launcher.ray import words
 from manager.launcher.ray.engine import RayEngine
@@ -17,9 +16,9 @@ from tests.engines.jobs import HOLD, LIMIT_S, job_of, report, state, told, wait_
 from tests.support.ray_cluster import RayCluster, ray_cluster
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
-GIVES_UP_S = 5
+GIVES_UP_S = 20
 """Ray's own patience with a job that waits, instead of 15 minutes."""
 
 
@@ -80,11 +79,11 @@ def test_a_queue_that_ray_gives_up_on_goes_on(
     engine.cancel(cancelled.name, force=False)
     seen: list[JobState] = []
 
-    def twice() -> bool:
+    def again() -> bool:
         seen.append(state(engine, waiting.name))
-        return caplog.text.count(f"gave up on {waiting.name}") > 1
+        return f"gave up on {waiting.name}" in caplog.text
 
-    wait_until(twice, LIMIT_S, "Ray gave up twice")
+    wait_until(again, LIMIT_S, "Ray gave up")
     assert set(seen) == {JobState.QUEUED}
     # Nobody waits for it any more, so it is let go.
     assert "RAY_JOB_START_TIMEOUT_SECONDS" in wait_for(engine, cancelled, JobState.ENDED).why
@@ -170,22 +169,6 @@ def test_a_head_that_was_begun_anew_has_forgotten_what_it_had(
     engine.submit(job)
     wait_for(engine, job, JobState.RUNNING)
     _end(engine, job)
-
-
-def test_a_token_that_others_can_read_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "token"
-    for text, mode, reason in (
-        ("t" * 64, 0o640, "chmod 600"),
-        ("", 0o600, "one word"),
-        ("two words", 0o600, "one word"),
-        ("word\r\nX-Evil: 1", 0o600, "one word"),
-        ("gehüpft", 0o600, "one word"),
-    ):
-        file.write_text(text)
-        os.chmod(file, mode)
-        with pytest.raises(SettingsError, match=reason) as caught:
-            RayEngine("http://127.0.0.1:1", "ours", token_file=file)
-        assert not text or text not in str(caught.value)
 
 
 def _end(engine: RayEngine, *jobs: object) -> None:

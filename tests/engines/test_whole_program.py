@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from urllib3.exceptions import InsecureRequestWarning
 from manager.addresses import Address
 from manager.launcher.processes import MARKER
 from tests.support.chaos import JOB, row_of
-from tests.support.client import Workspace, first_admin, new_user
+from tests.support.client import Client, Workspace, first_admin, new_user
 from tests.support.ray_cluster import NODES, RayCluster, ray_cluster
 from tests.support.server import ManagerProcess
+from tests.support.slurm_cluster import SlurmCluster
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
@@ -27,11 +29,10 @@ ONE, TWO = NODES
 LONG_S = 180.0
 
 SETTINGS = {
-    "LAUNCHER": "ray",
     "CARD_KIND": "ascend",
     "CLUSTER_PYTHON": sys.executable,
     "COMFYUI_ARGS": "--demo-zero-boot",
-    "START_TIMEOUT": "150",
+    "START_TIMEOUT": "170",
     "STOP_TIMEOUT": "5",
     "LINE_START": "automatic",
 }
@@ -42,11 +43,12 @@ Json = dict[str, Any]
 class House:
     """A manager of two machines with its admin and users: a and b share a row, c has any."""
 
-    def __init__(self, folder: Path, ray: RayCluster, stack: ExitStack, **settings: str) -> None:
-        self.ray = ray
-        told = {"RAY_ADDRESS": ray.address, "RAY_TOKEN_FILE": str(ray.token_file)}
-        self.manager = ManagerProcess(folder, rows=3, settings={**SETTINGS, **told, **settings})
-        rows = zip(self.manager.env["PORTS"].split(","), (ONE, TWO, "any"), strict=True)
+    def __init__(
+        self, folder: Path, engine: RayCluster | SlurmCluster, stack: ExitStack, **settings: str
+    ) -> None:
+        told = {**SETTINGS, **engine.settings(), **settings}
+        self.manager = ManagerProcess(folder, rows=3, settings=told)
+        rows = zip(self.manager.env["PORTS"].split(","), (*engine.nodes, "any"), strict=True)
         self.manager.env["PORTS"] = ",".join(f"{row}::::{node}" for row, node in rows)
         stack.enter_context(self.manager)
         self.admin = stack.enter_context(first_admin(self.manager))
@@ -108,6 +110,23 @@ def ray(tmp_path: Path) -> Iterator[RayCluster]:
         yield cluster
 
 
+def start(user: Client) -> Json:
+    """Start and wait until it runs: an engine takes its time on a busy machine."""
+    user.post("/api/user/start")
+    return running(user)
+
+
+def running(user: Client) -> Json:
+    """Wait until a user's instance runs, whoever began it."""
+
+    def once() -> Json | None:
+        state = user.state()
+        assert state["phase"] not in {"failed", "stopping"}, state
+        return state["instance"] if state["phase"] == "running" else None
+
+    return wait_until(once, LONG_S, "the instance runs") or {}
+
+
 def work(stack: ExitStack, instance: Json) -> Workspace:
     """Open a workspace through its gate and have a job done in it."""
     workspace = Workspace(instance["workspace_url"])
@@ -123,9 +142,9 @@ def test_a_day_on_two_machines(tmp_path: Path, ray: RayCluster, stack: ExitStack
     assert [n["name"] for n in house.overview()["cluster"]["nodes"]] == [ONE, TWO]
 
     # Each row on its machine, through Caddy, by https.
-    first = house.a.start()
+    first = start(house.a)
     assert first["node"] == ONE
-    free = house.d.start()
+    free = start(house.d)
     assert free["node"] in NODES
     assert house.card_of(first["port"]) != house.card_of(free["port"])
     row = row_of(house.manager, first["port"])
@@ -150,13 +169,14 @@ def test_a_day_on_two_machines(tmp_path: Path, ray: RayCluster, stack: ExitStack
 
     # Idle, ended, and its place is the next one's in line.
     house.b.post("/api/user/line")
-    state = house.a.until_gone()
+    wait_until(partial(_has_nothing, house.a), LONG_S, "it is ended for want of work")
+    state = house.a.state()
     assert state["last_usage"]["end_reason"] == "idle"
-    second = house.b.until_running()
+    second = running(house.b)
     assert (second["port"], second["node"]) == (first["port"], ONE)
     work(stack, second)
     house.b.stop()
-    house.d.until_gone()
+    wait_until(partial(_has_nothing, house.d), LONG_S, "the other one, too")
     wait_until(lambda: not house.launched(), LONG_S, "nothing is left on the machines")
 
 
@@ -164,8 +184,8 @@ def test_a_machine_that_is_lost_gives_up_nothing_that_is_not_proven(
     tmp_path: Path, ray: RayCluster, stack: ExitStack
 ) -> None:
     house = House(tmp_path / "house", ray, stack)
-    mine = house.c.start()
-    other = house.a.start()
+    mine = start(house.c)
+    other = start(house.a)
     assert (mine["node"], other["node"]) == (TWO, ONE)
     ray.worker.kill("raylet")
     # Its supervisor sees that what had started it is gone, and ends all of it.
@@ -173,7 +193,7 @@ def test_a_machine_that_is_lost_gives_up_nothing_that_is_not_proven(
     house.until_told(lambda told: _standing(told, TWO) != "there")
     port = next(p for p in house.overview()["ports"] if p["port"] == mine["port"])
     assert TWO in port["unreachable"]
-    house.c.until_gone()
+    wait_until(partial(_has_nothing, house.c), LONG_S, "it is proven gone")
     refused = house.c.ask("POST", "/api/user/start")
     assert refused.status_code == 409, refused.text
     # Whoever works elsewhere goes on working.
@@ -181,11 +201,15 @@ def test_a_machine_that_is_lost_gives_up_nothing_that_is_not_proven(
     ray.worker.end()
     ray.begin_worker()
     house.until_told(lambda told: _standing(told, TWO) == "there")
-    again = house.c.start()
+    again = start(house.c)
     assert again["node"] == TWO
     house.c.stop()
     house.a.stop()
     wait_until(lambda: not house.launched(), LONG_S, "nothing is left on the machines")
+
+
+def _has_nothing(user: Client) -> bool:
+    return user.state()["instance"] is None
 
 
 def _standing(cluster: Json, name: str) -> str:
@@ -196,26 +220,32 @@ def test_a_head_that_is_lost_starts_nothing_and_gives_up_nothing(
     tmp_path: Path, ray: RayCluster, stack: ExitStack
 ) -> None:
     house = House(tmp_path / "house", ray, stack)
-    mine = house.a.start()
-    workspace = work(stack, mine)
-    launch = row_of(house.manager, mine["port"])["launch_id"]
+    users = (house.a, house.c)
+    instances = [start(one) for one in users]
+    launches = [row_of(house.manager, one["port"])["launch_id"] for one in instances]
+    workspaces = [work(stack, one) for one in instances]
+
     ray.head.kill("gcs_server")
-    ray.head.end()
     house.until_told(lambda cluster: not cluster["answers"])
-    told = house.b.state()
-    assert told["engine_silent"] is True
-    assert house.c.ask("POST", "/api/user/start").status_code == 409
-    # Nobody can tell of it: the row stays as it is, until it is proven that nothing is left.
-    row = row_of(house.manager, mine["port"])
-    if row["launch_id"] == launch and row["status"] == "running" and house.launched(mine["port"]):
-        assert workspace.get("/queue").status_code == 200
+    assert house.b.state()["engine_silent"] is True
+    assert house.d.ask("POST", "/api/user/start").status_code == 409
+    # Ray's daemons end themselves about a minute later, and what they had started with them.
+    for one, workspace in zip(instances, workspaces, strict=True):
+        if house.launched(one["port"]):
+            assert workspace.get("/queue").status_code == 200
     wait_until(lambda: not house.launched(), LONG_S, "nothing outlives the machines' daemons")
-    house.a.until_gone()
+
+    ray.head.end()
     ray.worker.end()
     ray.begin()
-    house.until_told(lambda cluster: cluster["answers"])
-    again = house.a.start()
-    assert row_of(house.manager, again["port"])["launch_id"] != launch
-    work(stack, again)
-    house.a.stop()
+    house.until_told(lambda told: {_standing(told, node) for node in NODES} == {"there"})
+    for user in users:
+        wait_until(partial(_has_nothing, user), LONG_S, "it is proven gone")
+    again = [start(one) for one in users]
+    assert not {row_of(house.manager, one["port"])["launch_id"] for one in again} & {*launches}
+    assert house.card_of(again[0]["port"]) != house.card_of(again[1]["port"])
+    for one in again:
+        work(stack, one)
+    for user in users:
+        user.stop()
     wait_until(lambda: not house.launched(), LONG_S, "nothing is left on the machines")

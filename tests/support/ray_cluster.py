@@ -55,6 +55,11 @@ class RayCluster:
     def engine(self, mark: str = "ours", **more: object) -> RayEngine:
         return RayEngine(self.address, mark, **{"token_file": self.token_file, **more})  # type: ignore[arg-type]
 
+    def settings(self) -> dict[str, str]:
+        """Give what a manager needs to use it."""
+        file = str(self.token_file)
+        return {"LAUNCHER": "ray", "RAY_ADDRESS": self.address, "RAY_TOKEN_FILE": file}
+
     def begin(self) -> None:
         """Begin both machines."""
         self.begin_head()

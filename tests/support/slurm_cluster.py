@@ -12,7 +12,9 @@ import secrets
 import shutil
 import socket
 import stat
+import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -76,7 +78,7 @@ class SlurmCluster:
         self._temp = tempfile.TemporaryDirectory(prefix="cmm-slurm-", ignore_cleanup_errors=True)
         self._folder = Path(self._temp.name)
         self._conf = self._folder / "slurm.conf"
-        self._env = {**os.environ, "SLURM_CONF": str(self._conf)}
+        self.environ = {**os.environ, "SLURM_CONF": str(self._conf)}
         self._begun: list[Daemon] = []
         self.machines: dict[str, Daemon] = {}
         self._configure()
@@ -106,7 +108,11 @@ class SlurmCluster:
         (folder / "gres.conf").write_text(gres)
 
     def engine(self, mark: str = "ours") -> SlurmEngine:
-        return SlurmEngine(mark, gres="gpu", kind="ascend", environ=self._env)
+        return SlurmEngine(mark, gres="gpu", kind="ascend", environ=self.environ)
+
+    def settings(self) -> dict[str, str]:
+        """Give what a manager needs to use it."""
+        return {"LAUNCHER": "slurm", "SLURM_GRES": "gpu", "SLURM_CONF": str(self._conf)}
 
     def begin(self) -> None:
         """Begin all of it, and wait until both machines are there."""
@@ -128,6 +134,18 @@ class SlurmCluster:
         """Begin a machine, whose jobs of before run on."""
         self.machines[node] = self._begin("slurmd", "-D", "-N", node, "-f", str(self._conf))
 
+    def wait_until_saved(self) -> None:
+        """Wait until the controller has written down how its jobs are.
+
+        It does so some seconds after a change, so it is given one.
+        """
+        saved, now = self._folder / "state" / "job_state", time.time()
+        words = ["sbatch", "--wrap=true", "--output=/dev/null", "--chdir=/"]
+        subprocess.run(words, env=self.environ, check=True, capture_output=True, timeout=60)
+        wait_until(
+            lambda: saved.exists() and saved.stat().st_mtime > now, BEGIN_S, "its state is saved"
+        )
+
     def wait_until_whole(self) -> None:
         engine = self.engine()
 
@@ -139,7 +157,7 @@ class SlurmCluster:
 
     def _begin(self, *words: str) -> Daemon:
         name = Path(words[0]).name
-        daemon = Daemon(words, self._logs / f"{name}.log", self._env)
+        daemon = Daemon(words, self._logs / f"{name}.log", self.environ)
         self._begun.append(daemon)
         return daemon
 

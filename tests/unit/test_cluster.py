@@ -15,12 +15,14 @@ import pytest
 from manager.cluster import NOT_ASKED, SILENT, Cluster
 from manager.doctor import cluster as doctor
 from manager.doctor import programs
-from manager.errors import EngineSilent, SettingsError
+from manager.errors import EngineSilent, NoFreeCard, SettingsError
 from manager.launcher.engine import EngineFacts, EngineNode
+from manager.launcher.protocol import Liveness, ProcessReport
 from manager.ports import read_ports
 from manager.records import Address, Node
 from manager.settings import load
 from manager.states import State
+from tests.support.house import House
 from tests.support.web import Reading, Site, instance
 
 PORTS = "8001:9001:9081:1::::gpu-a,8002:9002:9082:2::::gpu-b,8003:9003:9083:3::::any"
@@ -110,6 +112,47 @@ def test_processors_need_not_be_counted_as_cards() -> None:
     cluster = cluster_of(Told(*bare), "cpu")
     cluster.look()
     assert cluster.unavailable == {}
+
+
+def test_nobody_gets_a_port_of_a_machine_that_is_not_there(tmp_path: Path) -> None:
+    house = House(tmp_path, LAUNCHER="ray", PORTS=PORTS)
+    told = Told(A, dataclasses.replace(B, alive=False))
+    house.lifecycle.cluster = cluster_of(told)
+    ann, ben = house.user("ann", 8002), house.user("ben", 8001)
+    house.lifecycle.cluster.look()
+    with pytest.raises(NoFreeCard) as refused:
+        house.lifecycle.start(ann)
+    assert refused.value.params["why"] == "there is no answer of node gpu-b"
+    told.facts = None
+    house.lifecycle.cluster.look()
+    with pytest.raises(NoFreeCard):
+        house.lifecycle.start(ben)
+    told.facts = EngineFacts("ray", "2.60.0", True, (A, B))
+    house.lifecycle.cluster.look()
+    assert house.lifecycle.start(ann).port == 8002
+    house.close()
+
+
+@pytest.mark.parametrize(
+    ("liveness", "says"),
+    [
+        (Liveness.QUEUED, "no machine of the cluster had a free card"),
+        (Liveness.UNKNOWN, "nobody could tell whether it has begun"),
+    ],
+)
+def test_a_start_without_a_place_says_so_when_its_time_is_over(
+    tmp_path: Path, liveness: Liveness, says: str
+) -> None:
+    house = House(tmp_path)
+    row = house.lifecycle.start(house.user("ann", 8001))
+    house.step(8001)
+    house.launcher.reports[row.launch_id or ""] = ProcessReport(liveness)
+    house.pass_time(house.settings.start_timeout + 1)
+    assert house.step(8001) == "ending"
+    after = house.row(8001)
+    assert (after.state, after.stop_reason) == (State.STOPPING, "overdue")
+    assert says in (after.fault or "")
+    house.close()
 
 
 def test_a_row_for_any_machine_says_where_it_answers() -> None:

@@ -267,3 +267,13 @@ def test_links_in_a_ring_end(tmp_path: Path) -> None:
 
 def test_python_in_the_root_folder_does_not_open_the_disk() -> None:
     assert Path("/") not in homes("/bin/python3")
+
+
+@pytest.mark.parametrize(("node", "device"), [(None, "2"), ("gpu-b", None), ("any", None)])
+def test_of_a_card_elsewhere_its_engine_alone_says_which_it_is(
+    comfyui: Path, place: Workspace, node: str | None, device: str | None
+) -> None:
+    settings = dataclasses.replace(Settings(), comfyui_path=comfyui)
+    row = dataclasses.replace(ROW, node=node)
+    built = build_command(settings, row, "ascend", place, "launch1", {"PATH": "/usr/bin:/bin"})
+    assert built.env.get("ASCEND_RT_VISIBLE_DEVICES") == device

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from manager import cards
 from manager.cards import handles, sampler
 from manager.cards.reading import MIB, CardProcess, Reading, Unreadable
 from manager.errors import NoFreeCard, NotFound
@@ -387,3 +388,54 @@ def test_an_adopted_launch_is_not_begun_anew_when_a_start_would_fail(
     assert again.step(8001) == "ready"
     assert again.row(8001).launch_id == row.launch_id
     again.close()
+
+
+def _on_a_node(house: House, monkeypatch: pytest.MonkeyPatch, told: list[int] | None) -> None:
+    """Have the port's card be another machine's, of whose holders ``told`` is known."""
+
+    def holders(launch_id: str, device: Path) -> list[int] | None:
+        # A node of this machine's says nothing of it.
+        assert device == handles.any_of("ascend")
+        return told
+
+    row = replace(house.settings.row(8001), node="gpu-b")
+    monkeypatch.setattr(type(house.settings), "row", lambda _settings, _port: row)
+    monkeypatch.setattr(cards, "kind_in_force", lambda _settings: "ascend")
+    monkeypatch.setattr(handles, "node", lambda kind, device: Path("/dev/zero"))
+    monkeypatch.setattr(house.launcher, "holders", holders)
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        (None, "nobody can tell who has /dev/davinciN open"),
+        ([4711], "/dev/davinciN is still open in process 4711"),
+    ],
+)
+def test_a_card_elsewhere_is_free_only_when_its_machine_says_so(
+    house: House,
+    ann: User,
+    monkeypatch: pytest.MonkeyPatch,
+    told: list[int] | None,
+    says: str,
+) -> None:
+    row = house.run(ann)
+    _on_a_node(house, monkeypatch, told)
+    house.lifecycle.stop(8001, by=ann, reason="user")
+    house.launcher.end(row.launch_id or "", -15)
+    assert house.step(8001) == "ending"
+    house.pass_time(31)
+    house.step(8001)
+    ((entry, _),) = house.lifecycle.quarantine.all()
+    assert says in entry.reason
+
+
+def test_a_card_elsewhere_that_nobody_holds_is_free(
+    house: House, ann: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = house.run(ann)
+    _on_a_node(house, monkeypatch, [])
+    house.lifecycle.stop(8001, by=ann, reason="user")
+    house.launcher.end(row.launch_id or "", -15)
+    house.step(8001)
+    assert house.row(8001).state is State.IDLE

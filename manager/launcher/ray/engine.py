@@ -82,7 +82,7 @@ class RayEngine:
         except Silent as error:
             self._note(str(error))
             raise EngineSilent(f"Ray did not say whether it took the job: {error}") from None
-        if answer.status == HTTPStatus.OK or _taken(answer, job.name):
+        if _taken(answer, job.name):
             return
         why = f"Ray answered with {answer.status}: {said(answer.body)}"
         if answer.status == HTTPStatus.BAD_REQUEST or REFUSED in answer.body:
@@ -172,7 +172,7 @@ class RayEngine:
         except Silent as error:
             logger.warning("Ray does not take %s again: %s", name, error)
             return False
-        return answer.status == HTTPStatus.OK
+        return _taken(answer, name)
 
     def _hand_in(self, body: Mapping[str, object]) -> Answer:
         return self._questions.ask("/api/jobs/", method="POST", content=body)
@@ -211,8 +211,14 @@ class RayEngine:
 
 
 def _taken(answer: Answer, name: str) -> bool:
-    """Tell whether a job is refused because it is there: 500, and a traceback that says so."""
-    return TAKEN in answer.body and name.encode() in answer.body
+    """Tell whether Ray says that it has the job, or, with 500 and a traceback, had it before."""
+    if answer.status != HTTPStatus.OK:
+        return TAKEN in answer.body and name.encode() in answer.body
+    try:
+        said_so = answer.json()
+    except Silent:
+        return False
+    return isinstance(said_so, dict) and said_so.get("submission_id") == name
 
 
 def read_token(path: Path) -> str | None:

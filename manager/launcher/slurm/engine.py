@@ -81,7 +81,7 @@ class SlurmEngine:
         return {name: one.report for name, one in found.items() if name not in gone}
 
     def cancel(self, name: str, *, force: bool) -> None:
-        """Have Slurm end a job: SIGTERM to all of it, after ``KillWait`` SIGKILL; ``force`` at once.
+        """Have Slurm end a job: SIGTERM, after ``KillWait`` SIGKILL; ``force`` kills at once.
 
         Not a signal alone: one to a job that is just being begun is lost.
         """
@@ -97,7 +97,8 @@ class SlurmEngine:
         number = self._number(name, silent="")
         done = self._asked("scontrol", "--oneliner", "show", "job", number) if number else None
         path = words.fields(done.printed).get("StdOut") if done else None
-        return runtime.offload(_tail, path, max_bytes) if path else ""
+        # It is shown as it was given.
+        return runtime.offload(_tail, path.replace("%%", "%"), max_bytes) if path else ""
 
     def forget(self, name: str) -> None:
         """Tell no more of a job that has ended; Slurm itself forgets it after ``MinJobAge``."""

@@ -35,7 +35,7 @@ _ENDED = frozenset(
 )
 _ORDER = (JobState.RUNNING, JobState.UNKNOWN, JobState.QUEUED, JobState.ENDED)
 
-_GRES = re.compile(r"([^:,(]+)(?::([^:,]+))?:(\d+)(?:\([^)]*\))?")
+_GRES = re.compile(r"([^:,(]+)(?::(\(null\)|[^:,(]+))?:(\d+)(?:\([^)]*\))?")
 _FIELD = re.compile(r"(?:^|\s)(\w+)=")
 
 VARIABLES = {
@@ -135,7 +135,7 @@ def fields(line: str) -> dict[str, str]:
     """Read one line of ``scontrol --oneliner show``: ``Name=value``, values with spaces too."""
     marks = list(_FIELD.finditer(line))
     ends = [mark.start() for mark in marks[1:]] + [len(line)]
-    pairs = zip(marks, ends, strict=True)
+    pairs = zip(marks, ends, strict=False)
     return {mark.group(1): line[mark.end() : end].strip() for mark, end in pairs}
 
 

@@ -17,10 +17,10 @@ Standing = Literal[
     "reserved",
     "out_of_use",
     "held_back",
+    "elsewhere",
     "outside",
     "sick",
     "unknown",
-    "elsewhere",
 ]
 NoteKind = Literal[
     "hung",
