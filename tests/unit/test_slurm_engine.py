@@ -218,6 +218,22 @@ def test_who_does_not_answer_says_nothing(fakes: Fakes, tmp_path: Path, script: 
     assert not (tmp_path / "job" / RECEIPT).exists()
 
 
+def test_who_did_not_answer_is_left_alone_for_a_while(
+    fakes: Fakes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = tmp_path / "asked"
+    note = f"echo >> {shlex.quote(str(asked))}; "
+    engine = fakes(squeue=note + "echo 'Unable to contact slurm controller' >&2; exit 1")
+    for _ in range(3):
+        assert engine.look() is None
+    engine.cancel("a", force=True)
+    assert engine.problem == "Unable to contact slurm controller"
+    assert asked.read_text() == "\n"
+    monkeypatch.setattr(engine, "_ask_again_at", 0.0)
+    assert engine.look() is None
+    assert asked.read_text() == "\n\n"
+
+
 def test_an_endless_list_is_not_read_to_its_end(fakes: Fakes) -> None:
     engine = fakes(squeue="exec yes")
     engine._tools._limit_s = 60.0

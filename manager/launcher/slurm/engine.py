@@ -29,6 +29,10 @@ RECEIPT = "slurm.job"
 NODES_S = 60.0
 """How long the machines' addresses serve; one that is not among them is asked for at once."""
 
+AGAIN_S = 10.0
+"""How long Slurm is not asked again when it did not answer: each of its commands waits for many
+seconds then, and whoever starts or stops the manager would wait for all of them."""
+
 UNSURE = ("Unable to contact", "Socket timed out", "timed out", "Communication", "Zero Bytes")
 """With these words the controller was not reached, or did not answer in time."""
 
@@ -57,6 +61,7 @@ class SlurmEngine:
         self._forgotten: set[str] = set()
         self._hosts: Mapping[str, str] = {}
         self._hosts_at = -NODES_S
+        self._ask_again_at = 0.0
 
     def submit(self, job: Job) -> None:
         """Hand a job in, unless it was; see the module."""
@@ -161,13 +166,24 @@ class SlurmEngine:
 
     def _asked(self, *line: str) -> Done | None:
         """Ask, and give the answer if it is one."""
+        if time.monotonic() < self._ask_again_at:
+            return None
         try:
             done = self._tools.run(*line)
         except Silent as error:
-            self._note(str(error))
+            self._unheard(str(error))
             return None
-        self._note(done.why if done.code else "")
-        return None if done.code else done
+        if done.code:
+            if any(word in done.errors for word in UNSURE):
+                self._unheard(done.why)
+            self._note(done.why)
+            return None
+        self._note("")
+        return done
+
+    def _unheard(self, problem: str) -> None:
+        self._ask_again_at = time.monotonic() + AGAIN_S
+        self._note(problem)
 
     def _order(self, *line: str) -> None:
         try:

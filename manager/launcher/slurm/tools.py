@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
-LIMIT_S = 20.0
+LIMIT_S = 12.0
 """For one command. Slurm's own patience with its controller is 10 s (``MessageTimeout``)."""
 
 MOST_BYTES = 16 << 20
