@@ -16,6 +16,7 @@ from typing import IO
 
 from manager import cards, launching
 from manager.accounts import Accounts
+from manager.addresses import AUTHORITY
 from manager.announcements import Announcements
 from manager.api_tokens import ApiTokens
 from manager.audit import AuditTrail
@@ -169,7 +170,7 @@ def build(settings: Settings, *, starts: bool = True) -> Manager:
     lock_file = claim(settings, starts=starts)
     changes, store = Changes(), Store(settings.database_path, settings.database_pool_size)
     accounts, key = _accounts(settings, store)
-    gate, comfyui = _gate(settings, starts=starts), ComfyUI(len(settings.ports), settings.data_dir)
+    gate, comfyui = _gate(settings, starts=starts), _comfyui(settings)
     launcher, cluster = launching.choose(settings, starts)
     moves = Moves(settings, store, changes)
     load, history, disk = _load(settings), CardHistory(store), _disk(settings, store, changes)
@@ -198,6 +199,10 @@ def build(settings: Settings, *, starts: bool = True) -> Manager:
         changes=changes,
         _lock_file=lock_file,
     )
+
+
+def _comfyui(settings: Settings) -> ComfyUI:
+    return ComfyUI(len(settings.ports), settings.data_dir / AUTHORITY)
 
 
 def _metrics_token(data_dir: Path) -> str:

@@ -12,11 +12,14 @@ from typing import Any
 
 import pytest
 
+from manager import bootstrap
+from manager.addresses import AUTHORITY
 from manager.cluster import NOT_ASKED, SILENT, Cluster
 from manager.doctor import cluster as doctor
 from manager.doctor import programs
 from manager.errors import EngineSilent, NoFreeCard, SettingsError
 from manager.launcher.engine import EngineFacts, EngineNode
+from manager.launcher.far.authority import Authority
 from manager.launcher.protocol import Liveness, ProcessReport
 from manager.ports import read_ports
 from manager.records import Address, Node
@@ -346,3 +349,12 @@ def test_the_doctor_knows_storage_that_machines_can_share(tmp_path: Path) -> Non
 def test_nothing_is_said_of_a_cluster_where_there_is_none(tmp_path: Path) -> None:
     of = load({}, root=tmp_path)
     assert not [*doctor.cluster(of), *doctor.shared(of)]
+
+
+def test_the_program_knows_instances_elsewhere_by_its_own_authority(tmp_path: Path) -> None:
+    of = load({}, root=tmp_path)
+    certificate = of.data_dir / AUTHORITY
+    certificate.parent.mkdir(parents=True)
+    Authority(certificate).ensure()
+    asking = bootstrap._comfyui(of)._connections._trusting()
+    assert [one["subject"] for one in asking.get_ca_certs()] != []
