@@ -17,7 +17,7 @@ from typing import Any
 from manager.errors import SettingsError
 from manager.ports import LOCAL, check_nodes, check_ports, read_ports
 from manager.setting_fields import Settings
-from manager.setting_kinds import Kind, Origin
+from manager.setting_kinds import Choice, Kind, Origin
 from manager.sign_in_fields import check_sign_in
 
 if sys.version_info >= (3, 11):
@@ -53,6 +53,11 @@ _FIELDS = {f.name.upper(): f for f in dataclasses.fields(Settings)}
 def names() -> list[str]:
     """List every setting's name, for documents and the admin page."""
     return list(_FIELDS)
+
+
+def is_choice(name: str) -> bool:
+    """Tell whether a setting is one of a few words that anybody may read in the documents."""
+    return name in _FIELDS and isinstance(_FIELDS[name].metadata["kind"], Choice)
 
 
 def describe(name: str) -> dict[str, str]:

@@ -62,8 +62,10 @@ def _shown(name: str, value: object) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
-    # A number that limits secrets is none itself, nor is the place of a file with one.
-    if _SECRET.search(name) and not isinstance(value, int | float | Path):
+    # A number that limits secrets is none itself, nor is the place of a file with one, nor the word
+    # for where one comes from.
+    open_to_all = isinstance(value, int | float | Path) or settings_module.is_choice(name)
+    if _SECRET.search(name) and not open_to_all:
         return MASK
     if isinstance(value, tuple):
         return " ".join(_words(value))

@@ -30,6 +30,7 @@ from manager.announcements import Announcements
 from manager.api_tokens import ApiTokens
 from manager.audit import AuditTrail
 from manager.card_history import CardHistory
+from manager.cluster import Cluster
 from manager.disk import DiskUses
 from manager.errors import Refused
 from manager.measures import Measures
@@ -106,6 +107,7 @@ class World:
             load=Fixed(Load()),
             gate=Fixed(Health()),
             cards=cards.cards(settings),
+            cluster=Cluster(settings.ports, settings.card_kind, None),
             sampler=house.sampler,
             card_history=CardHistory(store),
             announcements=Announcements(store, house.clock),

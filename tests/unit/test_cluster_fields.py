@@ -14,6 +14,8 @@ from manager.launcher.slurm import words
 from manager.launcher.slurm.engine import SlurmEngine
 from tests.unit.test_slurm_engine import JOB
 
+ELSEWHERE = {"PORTS": "8001:9001:9081:1::::any", "CARD_KIND": "ascend"}
+
 
 def load(tmp_path: Path, **environ: str) -> settings.Settings:
     return settings.load(environ, root=tmp_path)
@@ -63,7 +65,7 @@ def test_values_that_are_refused(tmp_path: Path, name: str, value: str) -> None:
 
 
 def test_ray_is_asked_where_the_settings_say_with_the_token_that_is_there(tmp_path: Path) -> None:
-    of = load(tmp_path, LAUNCHER="ray", RAY_ADDRESS="http://127.0.0.1:1")
+    of = load(tmp_path, LAUNCHER="ray", RAY_ADDRESS="http://127.0.0.1:1", **ELSEWHERE)
     assert isinstance(engine_of(of, "ours"), RayEngine)
     of.ray_token_file.write_text("t" * 64)
     of.ray_token_file.chmod(0o644)
@@ -83,6 +85,7 @@ def test_slurm_is_given_what_the_site_needs(tmp_path: Path) -> None:
         SLURM_ACCOUNT="lab",
         SLURM_GRES="gpu:ascend",
         SLURM_OPTIONS="--cpus-per-task=8 '--mem=64G' --exclude=n7",
+        **ELSEWHERE,
     )
     engine = engine_of(of, "ours")
     assert isinstance(engine, SlurmEngine)
