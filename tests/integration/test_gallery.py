@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -157,7 +158,7 @@ from manager.launcher import landlock, privileges
 decoder.confine({account})
 told = privileges.not_given_up({uid}, [], drop=True, locked=False)
 print(told)
-for what in (lambda: open({path!r}).read(), lambda: os.fork(), lambda: open("/tmp/x", "w")):
+for what in (lambda: open({path!r}).read(), lambda: os.fork(), lambda: open({draft!r}, "w")):
     try:
         what()
         print("done")
@@ -171,15 +172,19 @@ def test_a_decoder_has_given_up_what_it_does_not_need(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("of the manager")
     secret.chmod(0o600)
+    draft = Path(tempfile.gettempdir()) / f"decoder-{os.getpid()}"
     script = CONFINED.format(
         root=str(Path(decoder.__file__).parents[2]),
         account=thumbnails.NOBODY,
         uid=thumbnails.NOBODY if root else None,
         path=str(secret),
+        # Where anybody may write who is not kept from it.
+        draft=str(draft),
     )
     told = subprocess.run(
         [sys.executable, "-I", "-c", script], capture_output=True, text=True, timeout=60, check=True
     ).stdout.splitlines()
+    draft.unlink(missing_ok=True)
     write = "PermissionError" if landlock.abi() else "done"
     read = "PermissionError" if root else write
     assert told == ["[]", read, "BlockingIOError", write]

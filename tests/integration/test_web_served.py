@@ -169,9 +169,10 @@ EVENTLETS = {
 
 @pytest.mark.parametrize("kind", [*ANSWERS, *EVENTLETS])
 def test_every_kind_of_answer_carries_the_headers(manager: ManagerProcess, kind: str) -> None:
-    if kind in EVENTLETS and manager.env["ASYNC_MODE"] != "eventlet":
-        pytest.skip("Werkzeug's server hands this on, as a request like any other")
     sent, status = (ANSWERS | EVENTLETS)[kind]
+    if kind in EVENTLETS and manager.env["ASYNC_MODE"] != "eventlet":
+        # Werkzeug's server hands it on, as a request like any other.
+        status = b" "
     line, head = asked(manager, sent)
     assert status in line + b" ", line
     for name, value in HEADERS.items():

@@ -22,6 +22,7 @@ import time
 SECRET_VARIABLE = "COMFYUI_MANAGER_SECRET_FILE"
 HEADER = "X-ComfyUI-Manager-Secret"
 PATIENCE_S = 20.0
+NAMED_S = 1.0
 SOCKET_ATTEMPT_S = 10.0
 
 
@@ -250,14 +251,16 @@ def gain_privileges(targets):
         try:
             until = time.monotonic() + PATIENCE_S
             while child.poll() is None and time.monotonic() < until:
+                time.sleep(0.01)
                 status = dict(
                     line.split(":", 1)
                     for line in _read(f"/proc/{child.pid}/status").decode().splitlines()
                 )
                 if status["Name"].strip() == "su":
-                    as_root = status["Uid"].split()[1] == "0"
-                    _need(as_root and int(status["CapEff"], 16), "EPERM")
-                    return
+                    if status["Uid"].split()[1] == "0" and int(status["CapEff"], 16):
+                        return
+                    # A program has its name a moment before its rights.
+                    until = min(until, time.monotonic() + NAMED_S)
             raise Blocked("EPERM")
         finally:
             child.stdin.close()
