@@ -90,7 +90,7 @@ class Authority:
         # Both in the key's file: they cannot come apart.
         certificate = x509.load_pem_x509_certificate(text)
         if not self.certificate.exists():
-            _write(self.certificate, certificate.public_bytes(serialization.Encoding.PEM))
+            put(self.certificate, certificate.public_bytes(serialization.Encoding.PEM))
         return key, certificate
 
     def _make(self) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
@@ -112,8 +112,8 @@ class Authority:
         text = signed.public_bytes(serialization.Encoding.PEM)
         self._key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # The certificate alone first: with a key there always is one that fits.
-        _write(self.certificate, text)
-        _write(self._key, _key_text(key) + text)
+        put(self.certificate, text)
+        put(self._key, _key_text(key) + text)
         return key, signed
 
 
@@ -154,7 +154,7 @@ def _key_text(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
-def _write(path: Path, content: bytes) -> None:
+def put(path: Path, content: bytes) -> None:
     """Write a file for this account alone, whole or not at all, safe on the disk."""
     part = path.with_name(f"{path.name}.part")
     part.unlink(missing_ok=True)

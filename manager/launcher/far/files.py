@@ -10,16 +10,14 @@ writes, see ``node.py``. Reading never raises for what is missing. Blocks: call 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from manager.launcher.activity import Activity
 from manager.launcher.engine import Job
 from manager.launcher.far import claims
-from manager.launcher.far.authority import name_of
+from manager.launcher.far.authority import name_of, put
 from manager.launcher.run_dir import RunDir
 from manager.records import Address
 
@@ -46,8 +44,8 @@ class FarRun(RunDir):
         if not self.create(meta, secret, plan):
             # Another manager was killed over this; nothing was submitted.
             self.renew(meta, secret, plan)
-        _put(self.path / "tls", tls)
-        _put(self.path / "job", json.dumps(job).encode())
+        put(self.path / "tls", tls)
+        put(self.path / "job", json.dumps(job).encode())
 
     def whole(self) -> bool:
         """Tell whether all was written that had to be before it was submitted."""
@@ -118,7 +116,7 @@ class FarRun(RunDir):
         except FileNotFoundError:
             before = ""
         if before not in (word, "kill"):
-            _put(path, word.encode() + b"\n")
+            put(path, word.encode() + b"\n")
 
     def ended(self) -> dict[str, Any]:
         """Give what its program said at the end."""
@@ -130,7 +128,7 @@ class FarRun(RunDir):
         Raises:
             OSError: it cannot be written.
         """
-        _put(self.path / "placed", node.encode())
+        put(self.path / "placed", node.encode())
 
     def placed(self) -> str | None:
         """Give the engine's name of its node; None where it was never told."""
@@ -155,15 +153,3 @@ def activity_of(beat: Mapping[str, Any]) -> tuple[int, Activity] | None:
         return int(told["count"]), seen
     except (KeyError, TypeError, ValueError):
         return None
-
-
-def _put(path: Path, content: bytes) -> None:
-    """Write a file for this account alone, whole or not at all, safe on the disk."""
-    part = path.with_name(f"{path.name}.part")
-    part.unlink(missing_ok=True)
-    file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(file, "wb") as out:  # noqa: PTH123 - a descriptor
-        out.write(content)
-        out.flush()
-        os.fsync(out.fileno())
-    part.replace(path)
